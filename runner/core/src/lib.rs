@@ -1,1 +1,10 @@
+//! Every decision that Staunch makes, and its reason.
+//!
+//! Pure: no I/O, no waiting, no clock, no randomness, no logging. Facts and `now` are arguments, decisions are
+//! return values. What happens with a decision is the business of the `staunch` crate.
 
+#![warn(missing_docs)]
+
+pub mod alert;
+pub mod effect;
+pub mod id;
