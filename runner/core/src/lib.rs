@@ -6,5 +6,6 @@
 #![warn(missing_docs)]
 
 pub mod alert;
+pub mod decision;
 pub mod effect;
 pub mod id;
