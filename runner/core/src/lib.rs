@@ -9,3 +9,5 @@ pub mod alert;
 pub mod decision;
 pub mod effect;
 pub mod id;
+pub mod permit;
+pub mod plan;
