@@ -8,6 +8,8 @@
 pub mod alert;
 pub mod decision;
 pub mod effect;
+pub mod event;
 pub mod id;
 pub mod permit;
 pub mod plan;
+pub mod run;
