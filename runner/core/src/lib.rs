@@ -12,4 +12,6 @@ pub mod event;
 pub mod id;
 pub mod permit;
 pub mod plan;
+pub mod record;
 pub mod run;
+pub mod verify;
