@@ -353,6 +353,8 @@ facts! {
             mode: Mode,
             /// Whether it waits for its turn at the target.
             queued: bool,
+            /// Whether an effect of it cannot be taken back.
+            irreversible: bool,
         }
         payload {
             /// The target, as the runbook's template gives it.

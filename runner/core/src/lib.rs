@@ -9,6 +9,7 @@ pub mod alert;
 pub mod decision;
 pub mod effect;
 pub mod event;
+pub mod gate;
 pub mod id;
 pub mod permit;
 pub mod plan;

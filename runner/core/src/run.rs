@@ -230,6 +230,8 @@ pub struct Run {
     pub policy: Digest,
     /// Plan only, or act.
     pub mode: Mode,
+    /// Whether an effect of it cannot be taken back.
+    pub irreversible: bool,
     /// The alert that it answers.
     pub alert: Option<AlertId>,
     /// What it is about, as the runbook's template gives it.
@@ -307,6 +309,7 @@ impl Run {
             runbook: leaf.runbook.clone(),
             policy: leaf.policy,
             mode: leaf.mode,
+            irreversible: leaf.irreversible,
             alert: event.alert.clone(),
             target: outside.and_then(|o| o.target.clone()),
             host: outside.and_then(|o| o.host.clone()),

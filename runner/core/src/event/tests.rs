@@ -16,6 +16,7 @@ fn sample() -> Event {
                 plugins: vec![("p".to_owned(), Digest::of(b"c"))],
                 mode: Mode::Act,
                 queued: false,
+                irreversible: false,
             },
             Outside::Kept(payload::RunCreated {
                 target: Some("http://secret-customer.example".to_owned()),

@@ -24,6 +24,7 @@ fn created(queued: bool) -> Event {
         plugins: vec![("p".to_owned(), Digest::of(b"p"))],
         mode: Mode::Act,
         queued,
+        irreversible: false,
     };
     let outside = payload::RunCreated {
         target: Some("t".to_owned()),
