@@ -48,7 +48,13 @@ impl Decision {
 
     /// The stage wants people to decide.
     #[must_use]
-    pub fn ask(at: DateTime<Utc>, stage: Stage, subject: &str, code: Code, message: impl Into<String>) -> Self {
+    pub fn ask(
+        at: DateTime<Utc>,
+        stage: Stage,
+        subject: &str,
+        code: Code,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(at, stage, subject, Outcome::Ask, code, message)
     }
 

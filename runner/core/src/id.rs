@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_id() {
-        for text in ["", "run_", "al_00000000000000000000000000000abc", "run_0000000000000000000000000000000G"] {
+        for text in
+            ["", "run_", "al_00000000000000000000000000000abc", "run_0000000000000000000000000000000G"]
+        {
             assert!(text.parse::<RunId>().is_err(), "{text}");
         }
         assert!(format!("sha256:{}", "A".repeat(64)).parse::<Digest>().is_err());

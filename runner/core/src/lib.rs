@@ -9,3 +9,4 @@ pub mod alert;
 pub mod decision;
 pub mod effect;
 pub mod id;
+pub mod policy;
