@@ -380,3 +380,73 @@ fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn signature(key: &[u8]) -> Signature {
+        Signature {
+            keyed: Hmac::new_from_slice(key).unwrap(),
+            header: HeaderName::from_static("x-signature"),
+            prefix: String::new(),
+            encoding: Encoding::Hex,
+            timestamp_header: None,
+            signed: vec![Part::Body],
+        }
+    }
+
+    fn bytes(text: &serde_json::Value) -> Vec<u8> {
+        let digits: Vec<u8> = text.as_str().unwrap().bytes().collect();
+        let value = |digit: u8| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap();
+        digits.chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests find the shared material by it")]
+    fn agrees_with_wycheproof() {
+        let root = std::env::var_os("STAUNCH_SHARED").map_or_else(
+            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")),
+            PathBuf::from,
+        );
+        let path = root.join("vectors/wycheproof/hmac_sha256_test.json");
+        if !path.exists() {
+            println!("skipped: {} is not there", path.display());
+            return;
+        }
+        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut checked = 0;
+        for group in file["testGroups"].as_array().unwrap() {
+            // We take whole tags alone, so that a truncated one, valid elsewhere, is refused here.
+            let whole = group["tagSize"] == 256;
+            for test in group["tests"].as_array().unwrap() {
+                let value = HeaderValue::from_str(test["tag"].as_str().unwrap()).unwrap();
+                let headers = HeaderMap::from_iter([(HeaderName::from_static("x-signature"), value)]);
+                let found = signature(&bytes(&test["key"])).check(
+                    &headers,
+                    &bytes(&test["msg"]),
+                    DateTime::UNIX_EPOCH,
+                );
+                assert_eq!(found.is_ok(), whole && test["result"] == "valid", "test {}", test["tcId"]);
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 174);
+    }
+
+    #[test]
+    fn parts_of_what_is_signed_are_found() {
+        let literal = |text: &str| Part::Literal(text.to_owned());
+        for (text, expected) in [
+            ("{body}", vec![Part::Body]),
+            ("v0:{timestamp}:{body}", vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body]),
+            ("{body}{bodyx}", vec![Part::Body, literal("{bodyx}")]),
+        ] {
+            assert_eq!(signed_parts(text), expected, "{text}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use minijinja::value::{Serde, Value, merge_maps};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context, escape_formatter};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context, escape_formatter};
 use staunch_core::alert::{Alert, Severity, Status};
 
 use super::config::{Expression, LabelsMapping, MappingConfig, SeverityMapping, StatusMapping};
@@ -69,8 +69,10 @@ impl Mapping {
         for (member, expression) in expressions(config) {
             if let Expression::Template(text) = expression {
                 templated = true;
-                environment.add_template_owned(text.clone(), text.clone()).map_err(|cause| {
-                    SourceError::Template { source_name: name.to_owned(), member: member.into_owned(), cause }
+                add_template(&mut environment, text).map_err(|cause| SourceError::Template {
+                    source_name: name.to_owned(),
+                    member: member.into_owned(),
+                    cause,
                 })?;
             }
         }
@@ -124,6 +126,24 @@ fn environment() -> Environment<'static> {
         },
     );
     environment
+}
+
+/// Compiles a template under its own text.
+///
+/// The engine looks filters up only when it renders, so the template is tried on nothing: a misspelt
+/// filter is the operator's error at start, not a refusal of every alert.
+fn add_template(environment: &mut Environment<'static>, text: &str) -> Result<(), minijinja::Error> {
+    environment.add_template_owned(text.to_owned(), text.to_owned())?;
+    let mut trial = environment.clone();
+    trial.set_undefined_behavior(UndefinedBehavior::Chainable);
+    match trial.get_template(text)?.render(context! {}) {
+        Err(error) if is_unknown_word(error.kind()) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn is_unknown_word(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction)
 }
 
 /// Every value of the mapping with its member's path.
