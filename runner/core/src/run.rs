@@ -14,6 +14,7 @@ use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
 use crate::event::{Event, Fact, payload};
 use crate::id::{AlertId, Digest, RunId};
 use crate::plan::StepPlan;
+use crate::policy::ReadyProbe;
 
 /// Where a run is on its road.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -170,6 +171,19 @@ pub struct Ask {
     pub separation: bool,
 }
 
+/// How the recovery of one run is verified, with everything rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPlan {
+    /// Milliseconds that recovery may take.
+    pub within_ms: u64,
+    /// Milliseconds for which the probes must pass without a break.
+    pub stable_for_ms: u64,
+    /// Milliseconds from one round of probes to the next.
+    pub interval_ms: u64,
+    /// What is looked at.
+    pub probes: Vec<ReadyProbe>,
+}
+
 /// One person's yes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
@@ -230,6 +244,8 @@ pub struct Run {
     pub policy: Digest,
     /// Plan only, or act.
     pub mode: Mode,
+    /// Whether an effect of it cannot be taken back.
+    pub irreversible: bool,
     /// The alert that it answers.
     pub alert: Option<AlertId>,
     /// What it is about, as the runbook's template gives it.
@@ -238,6 +254,8 @@ pub struct Run {
     pub host: Option<String>,
     /// The labels that its templates see.
     pub labels: BTreeMap<String, String>,
+    /// How recovery is verified.
+    pub verify: Option<VerifyPlan>,
     /// Who started it by hand.
     pub by: Option<String>,
     /// Where it is.
@@ -258,6 +276,8 @@ pub struct Run {
     pub ask: Option<Ask>,
     /// Who said yes to the plan as it is now.
     pub approvals: Vec<Approval>,
+    /// Whether the permit that it acts under was given by people.
+    pub approved: bool,
     /// The effect outside the plan that it is parked on.
     pub question: Option<EffectRecord>,
     /// What the probes said before the first effect.
@@ -307,10 +327,12 @@ impl Run {
             runbook: leaf.runbook.clone(),
             policy: leaf.policy,
             mode: leaf.mode,
+            irreversible: leaf.irreversible,
             alert: event.alert.clone(),
             target: outside.and_then(|o| o.target.clone()),
             host: outside.and_then(|o| o.host.clone()),
             labels: outside.map(|o| o.labels.clone()).unwrap_or_default(),
+            verify: outside.and_then(|o| o.verify.clone()),
             by: outside.and_then(|o| o.by.clone()),
             state: if leaf.queued { State::Queued } else { State::Planning },
             outcome: None,
@@ -321,6 +343,7 @@ impl Run {
             planned_at: None,
             ask: None,
             approvals: Vec::new(),
+            approved: false,
             question: None,
             baseline: None,
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
@@ -346,7 +369,7 @@ impl Run {
             Fact::RunPlanning(..) => self.state = State::Planning,
             Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf.plan, outside.get()),
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
-            Fact::RunPermitted(..) => self.permitted(event.at),
+            Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
             Fact::RunResumed(..) => self.state = State::Running,
             Fact::EffectIntended(leaf, outside) => self.intended(leaf, outside.get()),
             Fact::EffectSettled(leaf, _) => {
@@ -411,8 +434,9 @@ impl Run {
             outside.decisions.iter().rev().find(|d| d.code == Code::ApprovalNeeded).map(Decision::reason);
     }
 
-    fn permitted(&mut self, at: DateTime<Utc>) {
+    fn permitted(&mut self, at: DateTime<Utc>, approved: bool) {
         self.state = State::Running;
+        self.approved = approved;
         self.started_at = self.started_at.or(Some(at));
         self.ask = None;
         self.question = None;
@@ -497,6 +521,12 @@ impl Run {
         self.steps.iter().flat_map(|step| &step.effects).any(|effect| {
             matches!(effect.status, EffectStatus::Done | EffectStatus::Unknown | EffectStatus::Intended)
         })
+    }
+
+    /// Whether an effect was intended, whatever became of it.
+    #[must_use]
+    pub fn touched_or_tried(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.effects).any(|effect| effect.key.is_some())
     }
 
     /// The effects in doubt, as (step, effect).

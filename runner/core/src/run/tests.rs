@@ -24,12 +24,14 @@ fn created(queued: bool) -> Event {
         plugins: vec![("p".to_owned(), Digest::of(b"p"))],
         mode: Mode::Act,
         queued,
+        irreversible: false,
     };
     let outside = payload::RunCreated {
         target: Some("t".to_owned()),
         host: None,
         inputs: vec![json!({})],
         labels: BTreeMap::new(),
+        verify: None,
         by: None,
         comment: None,
         decisions: Vec::new(),
