@@ -27,14 +27,17 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
 /// # Errors
 /// What is wrong with the file, and the command that puts it right.
 pub fn check_private(path: &Path) -> Result<(), String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let metadata =
+        fs::metadata(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     if !metadata.is_file() {
         return Err(format!("{} is not a file", path.display()));
     }
     let mode = metadata.mode() & 0o777;
     if mode & 0o007 != 0 {
         let path = path.display();
-        return Err(format!("{path} holds a secret and is open to everyone (mode {mode:04o}): chmod 600 {path}"));
+        return Err(format!(
+            "{path} holds a secret and is open to everyone (mode {mode:04o}): chmod 600 {path}"
+        ));
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -61,10 +60,6 @@ pub struct Config {
     pub queue: usize,
     /// How many runs are worked on at once.
     pub workers: usize,
-    /// The largest body of alerts, in bytes.
-    pub body_limit: usize,
-    /// After how long an alert that was not heard of is stale.
-    pub stale_after: Duration,
     /// What needs no token.
     pub public: Public,
     /// What an operator should know.
@@ -83,6 +78,18 @@ pub struct Grant {
     pub secrets: BTreeMap<String, Vec<String>>,
     /// Where it stands in the file, for problems that are found later.
     pub at: Position,
+}
+
+impl Grant {
+    /// All of it in one map, the secrets under `secrets`: the shape of the file.
+    #[must_use]
+    pub fn as_map(&self) -> Grants {
+        let mut map = self.capabilities.clone();
+        if !self.secrets.is_empty() {
+            map.insert("secrets".to_owned(), self.secrets.clone());
+        }
+        map
+    }
 }
 
 /// Whose plugins are trusted.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -15,7 +14,7 @@ use staunch_core::policy::{Autonomy, Standing};
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 23] = [
     "listen",
     "store",
     "data",
@@ -31,8 +30,6 @@ const KEYS: [&str; 25] = [
     "log",
     "queue",
     "workers",
-    "body_limit",
-    "stale_after",
     "public",
     "identity",
     "breaker",
@@ -51,8 +48,6 @@ const DEFAULT_ORIGIN: &str = "staunch.local/journal";
 const DEFAULT_PORT: u16 = 7878;
 const DEFAULT_QUEUE: i64 = 10_000;
 const DEFAULT_WORKERS: i64 = 64;
-const DEFAULT_BODY_LIMIT: i64 = 4 << 20;
-const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(12 * 3600);
 
 /// The most patterns of one function, so that authorising a call is bounded.
 const MOST_PATTERNS: usize = 1_000;
@@ -65,8 +60,7 @@ pub(super) fn read(
 ) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(name, text).map_err(|problem| vec![problem])?;
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    let mut reading =
-        Reading { reader: Reader::new(name), resolver: Resolver { folder, environment } };
+    let mut reading = Reading { reader: Reader::new(name), resolver: Resolver { folder, environment } };
     let mut config = reading.config(path, &root);
     let failed = reading.reader.failed();
     let mut problems = reading.reader.finish();
@@ -99,16 +93,14 @@ impl Reading<'_> {
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
-            probes: fields.get("probes").map(|node| self.capabilities(node, "probes", &[])).unwrap_or_default(),
+            probes: fields
+                .get("probes")
+                .map(|node| self.capabilities(node, "probes", &[]))
+                .unwrap_or_default(),
             secrets: self.secrets(fields),
             log_origin: self.log_origin(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
-            body_limit: self.number(fields, "body_limit", DEFAULT_BODY_LIMIT, 1_024, 64 << 20),
-            stale_after: fields
-                .get("stale_after")
-                .and_then(|node| self.reader.duration(node, "stale_after"))
-                .unwrap_or(DEFAULT_STALE_AFTER),
             public: self.public(fields),
             warnings: Vec::new(),
         }
@@ -188,9 +180,8 @@ impl Reading<'_> {
 
     fn time(&mut self, node: &Node, what: &str) -> Option<DateTime<Utc>> {
         let text = self.reader.text(node, what)?;
-        let whole = DateTime::parse_from_rfc3339(text).or_else(|_| {
-            DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z"))
-        });
+        let whole = DateTime::parse_from_rfc3339(text)
+            .or_else(|_| DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z")));
         if whole.is_err() {
             let message = format!("{what} must be a time as in 2027-01-31T00:00:00Z, but is {text:?}");
             self.reader.error(node.at, message);
@@ -216,7 +207,8 @@ impl Reading<'_> {
         let mut hosts = Vec::new();
         for entry in self.reader.entries(node, "hosts").entries() {
             if entry.key != "local" {
-                let message = format!("host {:?} is not available in this version; the only host is local", entry.key);
+                let message =
+                    format!("host {:?} is not available in this version; the only host is local", entry.key);
                 self.reader.error(entry.at, message);
                 continue;
             }
@@ -246,7 +238,8 @@ impl Reading<'_> {
         for entry in self.named(fields, "sources") {
             let what = format!("sources.{}", entry.key);
             if !matches!(entry.node.tree, Tree::Map(_)) {
-                self.reader.error(entry.node.at, format!("{what} must be a mapping with at least \"format\""));
+                self.reader
+                    .error(entry.node.at, format!("{what} must be a mapping with at least \"format\""));
             } else if let Some(value) = self.resolver.json(&mut self.reader, &entry.node, &what) {
                 sources.insert(entry.key.clone(), RawSource { value, at: entry.at });
             }
@@ -315,7 +308,9 @@ impl Reading<'_> {
             let what = format!("secrets.{}", entry.key);
             let Some(value) = self.resolver.text(&mut self.reader, &entry.node, &what) else { continue };
             if value.len() < SHORTEST_SECRET {
-                let message = format!("{what} is shorter than {SHORTEST_SECRET} bytes and could not be kept out of logs");
+                let message = format!(
+                    "{what} is shorter than {SHORTEST_SECRET} bytes and could not be kept out of logs"
+                );
                 self.reader.error(entry.node.at, message);
                 continue;
             }
@@ -330,7 +325,8 @@ impl Reading<'_> {
         let Some(node) = fields.get("origin") else { return DEFAULT_ORIGIN.to_owned() };
         let origin = self.reader.text(node, "log.origin").unwrap_or(DEFAULT_ORIGIN);
         if origin.len() > 255 || origin.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+') {
-            let message = "log.origin must have no spaces and no plus, and at most 255 bytes: host.example/journal";
+            let message =
+                "log.origin must have no spaces and no plus, and at most 255 bytes: host.example/journal";
             self.reader.error(node.at, message);
         }
         origin.to_owned()

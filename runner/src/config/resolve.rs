@@ -94,7 +94,10 @@ impl Resolver<'_> {
                 files::check_private(&path)?;
                 let text = files::read_text(&path, SECRET_LIMIT)
                     .map_err(|message| format!("{} {message}", path.display()))?;
-                Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned())
+                Ok(text
+                    .strip_suffix('\n')
+                    .map_or(text.as_str(), |text| text.trim_end_matches('\r'))
+                    .to_owned())
             }
             _ => Err(format!("${{{place}}} is unknown; valid are ${{env:NAME}} and ${{file:PATH}}")),
         }
