@@ -14,30 +14,9 @@ use staunch_core::policy::{Autonomy, Standing};
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 23] = [
-    "listen",
-    "store",
-    "data",
-    "policies",
-    "plugins",
-    "trust",
-    "standing",
-    "hosts",
-    "sources",
-    "grants",
-    "probes",
-    "secrets",
-    "log",
-    "queue",
-    "workers",
-    "public",
-    "identity",
-    "breaker",
-    "limits",
-    "groups",
-    "connectors",
-    "routes",
-    "retention",
+const KEYS: [&str; 16] = [
+    "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
+    "probes", "secrets", "log", "queue", "workers", "public",
 ];
 const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors", "routes", "retention"];
 
@@ -79,8 +58,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn config(&mut self, path: &Path, root: &Node) -> Config {
-        let fields = self.reader.fields(root, "the configuration", &KEYS);
-        self.reader.refuse_later(fields, "the configuration", &LATER);
+        let fields = self.reader.fields_of_version(root, "the configuration", &KEYS, &LATER);
         self.store(fields);
         Config {
             file: path.to_owned(),
@@ -149,8 +127,9 @@ impl Reading<'_> {
         let threshold =
             fields.get("threshold").and_then(|node| self.reader.integer(node, "trust.threshold", 1, 16));
         let threshold = threshold.and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
-        if items.is_some() && keys.len() < threshold as usize {
-            let message = format!("trust.threshold is {threshold}, but there are {} keys", keys.len());
+        if let Some(items) = items.filter(|items| items.len() < threshold as usize) {
+            let message =
+                format!("trust.threshold is {threshold}, more than the keys there are: {}", items.len());
             self.reader.error(node.at, message);
         }
         Trust { keys, threshold }
