@@ -137,15 +137,16 @@ impl Guardrails {
         }
         let tags = question.labels.iter().map(|(name, value)| (name.clone(), text(value)));
         let entities = [
-            Entity::new_with_tags(labels, [], [], tags),
+            Entity::new_with_tags(labels, [], [], tags).ok(),
             Entity::new(
                 runbook.clone(),
                 HashMap::from([("autonomy".to_owned(), text(question.autonomy.as_str()))]),
                 HashSet::new(),
-            ),
+            )
+            .ok(),
             plugin_entity(question.plugin),
         ];
-        let entities = entities.into_iter().filter_map(Result::ok).collect();
+        let entities = entities.into_iter().flatten().collect();
         self.rules.ask(action, runbook, uid("Plugin", &question.plugin.name), context, entities)
     }
 
@@ -168,14 +169,14 @@ impl Guardrails {
 }
 
 /// A missing entity makes each policy that looks at it fail, and a failing policy denies.
-fn plugin_entity(plugin: &PluginFacts) -> Result<Entity, cedar_policy::EntityAttrEvaluationError> {
+fn plugin_entity(plugin: &PluginFacts) -> Option<Entity> {
     let attributes = HashMap::from([
         ("version".to_owned(), text(&plugin.version)),
         ("kind".to_owned(), text(plugin.kind.as_str())),
         ("effects".to_owned(), text(plugin.effects.as_str())),
         ("standing".to_owned(), text(plugin.standing.as_str())),
     ]);
-    Entity::new(uid("Plugin", &plugin.name), attributes, HashSet::new())
+    Entity::new(uid("Plugin", &plugin.name), attributes, HashSet::new()).ok()
 }
 
 fn alert_facts(alert: &Alert) -> Option<RestrictedExpression> {

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
+use std::sync::LazyLock;
 
 use cedar_policy::PolicySet;
 use proptest::prelude::*;
@@ -12,8 +13,9 @@ use crate::policy::problem::Problem;
 const DEFAULT: &str = include_str!("../../../../../policies/guardrails.cedar");
 
 fn load(text: &str) -> (Guardrails, Vec<Problem>) {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| cedar::schema(FILE).unwrap());
     let mut reader = Reader::new(FILE);
-    let guardrails = Guardrails::load(&mut reader, text, &cedar::schema(FILE).unwrap());
+    let guardrails = Guardrails::load(&mut reader, text, &SCHEMA);
     (guardrails, reader.finish())
 }
 
