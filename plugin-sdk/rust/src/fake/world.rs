@@ -103,7 +103,9 @@ impl World {
 fn empty_answer(call: &str) -> Value {
     match call.split_once('.') {
         Some(("http", _)) => json!({ "status": 200, "headers": [], "body": "" }),
-        Some(("service", _)) => json!({ "load": "loaded", "active": "active", "sub": "running", "invocation": "" }),
+        Some(("service", _)) => {
+            json!({ "load": "loaded", "active": "active", "sub": "running", "invocation": "" })
+        }
         Some(("file", "write")) => Value::Null,
         Some(("file", _)) => json!({ "files": 0, "bytes": 0 }),
         Some(("process", _)) => json!({ "code": 0, "stdout": "", "stderr": "", "truncated": false }),
