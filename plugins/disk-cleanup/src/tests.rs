@@ -40,7 +40,7 @@ fn truncate() -> Value {
     json!({ "truncate": { "path": "/var/log/app/app.log", "size": "100MiB" } })
 }
 
-fn input(actions: Value) -> Value {
+fn input(actions: &Value) -> Value {
     json!({ "path": "/var/log", "enough_free": "20%", "actions": actions })
 }
 
@@ -51,7 +51,7 @@ fn calls(recorded: &[Recorded]) -> Vec<&str> {
 #[test]
 fn does_nothing_when_enough_is_free() {
     let host = FakeHost::new().answer_when("file.space", json!({ "path": "/var/log" }), space(200));
-    let outcome = host.remediate::<DiskCleanup>(input(json!([delete(0)]))).unwrap();
+    let outcome = host.remediate::<DiskCleanup>(input(&json!([delete(0)]))).unwrap();
     assert!(!outcome.is_changed());
     assert_eq!(outcome.summary(), "200.0 MiB are free on /var/log, enough");
     assert_eq!(host.calls().len(), 1);
@@ -64,7 +64,7 @@ fn stops_when_enough_is_free() {
         .answer("file.list", logs())
         .answer("file.delete-older-than", freed(1, 70))
         .answer("file.space", space(200));
-    let outcome = host.remediate::<DiskCleanup>(input(json!([delete(0), truncate()]))).unwrap();
+    let outcome = host.remediate::<DiskCleanup>(input(&json!([delete(0), truncate()]))).unwrap();
     assert_eq!(
         outcome.summary(),
         "freed 70.0 MiB in 1 of 2 actions; 200.0 MiB free on /var/log, wanted 20 %"
@@ -87,7 +87,7 @@ fn goes_on_in_the_given_order_while_space_is_missing() {
         .answer("file.stat", file("/var/log/app/app.log", 300, 0))
         .answer("file.truncate", freed(1, 200))
         .answer("file.space", space(220));
-    host.remediate::<DiskCleanup>(input(json!([delete(0), truncate()]))).unwrap();
+    host.remediate::<DiskCleanup>(input(&json!([delete(0), truncate()]))).unwrap();
     assert_eq!(calls(&host.effects()), ["file.delete-older-than", "file.truncate"]);
     host.assert_used_up();
 }
@@ -99,7 +99,7 @@ fn a_plan_holds_every_action_that_may_be_needed() {
         .answer_always("file.space", space(130))
         .answer("file.list", logs())
         .answer("file.stat", file("/var/log/app/app.log", 300, 0));
-    host.remediate::<DiskCleanup>(input(json!([delete(0), truncate()]))).unwrap();
+    host.remediate::<DiskCleanup>(input(&json!([delete(0), truncate()]))).unwrap();
     let reasons: Vec<_> = host.effects().into_iter().filter_map(|effect| effect.reason).collect();
     assert_eq!(
         reasons,
@@ -119,7 +119,7 @@ fn arguments_do_not_follow_small_changes_of_the_free_space() {
             .planning()
             .answer_always("file.space", space(available))
             .answer("file.list", logs());
-        host.remediate::<DiskCleanup>(input(json!([delete(1)]))).unwrap();
+        host.remediate::<DiskCleanup>(input(&json!([delete(1)]))).unwrap();
         host.effects()[0].arguments.clone()
     };
     let expected = json!({
@@ -137,11 +137,11 @@ fn arguments_do_not_follow_small_changes_of_the_free_space() {
 #[test]
 fn keeps_the_newest() {
     let host = FakeHost::new().planning().answer_always("file.space", space(0)).answer("file.list", logs());
-    host.remediate::<DiskCleanup>(input(json!([delete(2)]))).unwrap();
+    host.remediate::<DiskCleanup>(input(&json!([delete(2)]))).unwrap();
     assert_eq!(host.effects()[0].assume, Some(freed(1, 70)));
 
     let host = FakeHost::new().planning().answer_always("file.space", space(0)).answer("file.list", logs());
-    let error = host.remediate::<DiskCleanup>(input(json!([delete(3)]))).unwrap_err();
+    let error = host.remediate::<DiskCleanup>(input(&json!([delete(3)]))).unwrap_err();
     assert_eq!(error.code(), "nothing-to-free");
 }
 
@@ -161,7 +161,7 @@ fn a_rotation_frees_the_oldest_file() {
             json!({ "path": "/var/log/app/app.log.3" }),
             file("/var/log/app/app.log.3", 70, 15),
         );
-    host.remediate::<DiskCleanup>(input(json!([rotate]))).unwrap();
+    host.remediate::<DiskCleanup>(input(&json!([rotate]))).unwrap();
     assert_eq!(host.effects()[0].arguments, json!({ "path": "/var/log/app/app.log", "keep": 3 }));
     assert_eq!(host.effects()[0].assume, Some(freed(1, 70)));
 }
@@ -175,7 +175,7 @@ fn a_deletion_after_a_rotation_is_planned_though_nothing_is_there_yet() {
         .answer("file.stat", file("/var/log/app/app.log", 300, 0))
         .fail("file.stat", Error::new("not-found", "no app.log.3"))
         .answer("file.list", json!([]));
-    host.remediate::<DiskCleanup>(input(json!([rotate, delete(0)]))).unwrap();
+    host.remediate::<DiskCleanup>(input(&json!([rotate, delete(0)]))).unwrap();
     assert_eq!(calls(&host.effects()), ["file.rotate", "file.delete-older-than"]);
 }
 
@@ -187,7 +187,7 @@ fn passes_over_what_is_not_there() {
         .answer("file.list", logs())
         .answer("file.delete-older-than", freed(2, 150))
         .answer("file.space", space(150));
-    let outcome = host.remediate::<DiskCleanup>(input(json!([truncate(), delete(0)]))).unwrap();
+    let outcome = host.remediate::<DiskCleanup>(input(&json!([truncate(), delete(0)]))).unwrap();
     assert!(outcome.summary().contains("still 150.0 MiB free"), "{}", outcome.summary());
     assert_eq!(host.logged().len(), 1);
 }
@@ -195,7 +195,7 @@ fn passes_over_what_is_not_there() {
 #[test]
 fn says_when_nothing_can_be_freed() {
     let host = FakeHost::new().answer("file.space", space(100)).answer("file.list", json!([]));
-    let error = host.remediate::<DiskCleanup>(input(json!([delete(0)]))).unwrap_err();
+    let error = host.remediate::<DiskCleanup>(input(&json!([delete(0)]))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "nothing-to-free: 100.0 MiB are missing on /var/log, and no action has anything to free"
@@ -206,14 +206,14 @@ fn says_when_nothing_can_be_freed() {
 fn a_refusal_ends_it() {
     let denied = Error::new("access-denied", "file.list is not granted");
     let host = FakeHost::new().answer("file.space", space(100)).fail("file.list", denied.clone());
-    assert_eq!(host.remediate::<DiskCleanup>(input(json!([delete(0)]))).unwrap_err(), denied);
+    assert_eq!(host.remediate::<DiskCleanup>(input(&json!([delete(0)]))).unwrap_err(), denied);
 }
 
 #[test]
 fn verifies_by_the_free_space() {
     for (available, verdict) in [(200, Verdict::Passed), (199, Verdict::Failed)] {
         let host = FakeHost::new().answer("file.space", space(available));
-        assert_eq!(host.verify::<DiskCleanup>(input(json!([delete(0)]))).unwrap(), verdict);
+        assert_eq!(host.verify::<DiskCleanup>(input(&json!([delete(0)]))).unwrap(), verdict);
     }
 }
 
@@ -223,14 +223,14 @@ fn refuses_what_is_no_cleanup() {
         json!({ "path": "var", "enough_free": "20%", "actions": [] }),
         json!({ "path": "/var", "enough_free": "a lot", "actions": [] }),
         json!({ "path": "/var", "enough_free": 20, "actions": [] }),
-        input(json!([{ "burn": {} }])),
-        input(json!([{ "rotate": { "path": "/a", "keep": 0 } }])),
-        input(json!([{ "truncate": { "path": "a" } }])),
-        input(json!([{ "truncate": { "path": "/a", "size": "1.5MiB" } }])),
-        input(json!([{ "delete": { "directory": "/a", "name": "../*", "older_than": "1d" } }])),
-        input(json!([{ "delete": { "directory": "/a", "name": "[ab]*", "older_than": "1d" } }])),
-        input(json!([{ "delete": { "directory": "/a", "name": "*", "older_than": "one day" } }])),
-        input(json!([{ "delete": { "directory": "/a", "name": "*", "older_than": "1d", "all": true } }])),
+        input(&json!([{ "burn": {} }])),
+        input(&json!([{ "rotate": { "path": "/a", "keep": 0 } }])),
+        input(&json!([{ "truncate": { "path": "a" } }])),
+        input(&json!([{ "truncate": { "path": "/a", "size": "1.5MiB" } }])),
+        input(&json!([{ "delete": { "directory": "/a", "name": "../*", "older_than": "1d" } }])),
+        input(&json!([{ "delete": { "directory": "/a", "name": "[ab]*", "older_than": "1d" } }])),
+        input(&json!([{ "delete": { "directory": "/a", "name": "*", "older_than": "one day" } }])),
+        input(&json!([{ "delete": { "directory": "/a", "name": "*", "older_than": "1d", "all": true } }])),
     ];
     for input in cases {
         let error = FakeHost::new().remediate::<DiskCleanup>(input.clone()).unwrap_err();

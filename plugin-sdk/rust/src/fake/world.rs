@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// SplitMix64: fixed by the seed, and good enough for tests.
+    /// The generator `SplitMix64`: fixed by the seed, and good enough for tests.
     pub(crate) fn random(&mut self, length: u32) -> Vec<u8> {
         let mut next = || {
             self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
