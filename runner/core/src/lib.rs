@@ -15,4 +15,5 @@ pub mod permit;
 pub mod plan;
 pub mod record;
 pub mod run;
+pub mod tlog;
 pub mod verify;
