@@ -503,8 +503,8 @@ facts! {
         payload {
             /// The call.
             call: Call,
-            /// Why.
-            message: String,
+            /// What the plugin was told.
+            answer: Answer,
         }
     }
     /// A step's plugin came to its end.

@@ -123,11 +123,31 @@ pub fn permit_approved(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reaso
 ///
 /// # Errors
 /// When the run was never permitted, or is over.
-pub fn permit_again(run: &Run, approved: bool) -> Result<ActPermit, Reason> {
+pub fn permit_again(run: &Run) -> Result<ActPermit, Reason> {
     match (run.plan, run.started_at, run.ended_at) {
-        (Some(plan), Some(_), None) => Ok(ActPermit::new(run.id.clone(), plan, approved)),
+        (Some(plan), Some(_), None) => Ok(ActPermit::new(run.id.clone(), plan, run.approved)),
         _ => Err(Reason::new(Code::Internal, "the run was never permitted to act, or is over")),
     }
+}
+
+/// Lets the plugins of a run that was permitted to act look whether their fix worked; effects are refused by the
+/// export itself.
+///
+/// # Errors
+/// When the run was never permitted, or is over.
+pub fn permit_verification(run: &Run) -> Result<PlanPermit, Reason> {
+    permit_again(run).map(|_| PlanPermit::new(run.id.clone()))
+}
+
+/// Lets a run that people are asked about be planned again, so that they see the world as it is now.
+///
+/// # Errors
+/// When the run is over.
+pub fn permit_replan(run: &Run) -> Result<PlanPermit, Reason> {
+    if run.ended_at.is_some() {
+        return Err(Reason::new(Code::Internal, "the run is over"));
+    }
+    Ok(PlanPermit::new(run.id.clone()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod id;
 pub mod permit;
 pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod run;
 pub mod tlog;

@@ -126,28 +126,45 @@ pub enum Identity {
     AlreadyOver,
 }
 
+/// The little that is needed of an alert to tell whether another delivery is the same firing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: AlertId,
+    /// Whether it still stands.
+    pub status: Standing,
+    /// Start of the firing, where the sender told.
+    pub starts_at: Option<DateTime<Utc>>,
+}
+
+impl From<&AlertRecord> for Known {
+    fn from(record: &AlertRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            status: record.status,
+            starts_at: record.alert.as_ref().and_then(|alert| alert.starts_at),
+        }
+    }
+}
+
 /// An alert is source, fingerprint and start of this firing; where the sender tells no start, the first firing
-/// after a resolve. `known` is the latest record of the same source and fingerprint.
+/// after a resolve. `known` is the latest one of the same source and fingerprint.
 #[must_use]
-pub fn identify(alert: &Alert, known: Option<&AlertRecord>) -> Identity {
-    let same_start =
-        |record: &AlertRecord| match (alert.starts_at, record.alert.as_ref().and_then(|a| a.starts_at)) {
-            (Some(new), Some(old)) => new == old,
-            _ => true,
-        };
+pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
+    let same_start = |known: &Known| match (alert.starts_at, known.starts_at) {
+        (Some(new), Some(old)) => new == old,
+        _ => true,
+    };
+    // A late repeat of a firing that is known to be over starts nothing.
+    let late_repeat = |known: &Known| known.starts_at.is_some() && alert.starts_at == known.starts_at;
     match (alert.status, known) {
-        (Status::Firing, Some(record)) => match record.status {
-            Standing::Firing if same_start(record) => Identity::Repeat,
-            // A late repeat of a firing that is known to be over starts nothing.
-            Standing::Resolved
-                if alert.starts_at.is_some() && same_start(record) && record.alert.is_some() =>
-            {
-                Identity::Repeat
-            }
-            _ => Identity::New,
+        (Status::Firing, Some(known)) => match known.status {
+            Standing::Firing if same_start(known) => Identity::Repeat,
+            Standing::Resolved if late_repeat(known) => Identity::Repeat,
+            Standing::Firing | Standing::Resolved | Standing::Stale => Identity::New,
         },
         (Status::Firing, None) => Identity::New,
-        (Status::Resolved, Some(record)) if record.status != Standing::Resolved => Identity::Resolves,
+        (Status::Resolved, Some(known)) if known.status != Standing::Resolved => Identity::Resolves,
         (Status::Resolved, _) => Identity::AlreadyOver,
     }
 }
@@ -214,7 +231,7 @@ mod tests {
             (Status::Resolved, Some(5), None, Identity::AlreadyOver),
         ] {
             assert_eq!(
-                identify(&alert(status, starts), known.as_ref()),
+                identify(&alert(status, starts), known.as_ref().map(Known::from).as_ref()),
                 wanted,
                 "{status:?} {starts:?} {known:?}"
             );

@@ -260,6 +260,8 @@ pub struct Run {
     pub ask: Option<Ask>,
     /// Who said yes to the plan as it is now.
     pub approvals: Vec<Approval>,
+    /// Whether the permit that it acts under was given by people.
+    pub approved: bool,
     /// The effect outside the plan that it is parked on.
     pub question: Option<EffectRecord>,
     /// What the probes said before the first effect.
@@ -324,6 +326,7 @@ impl Run {
             planned_at: None,
             ask: None,
             approvals: Vec::new(),
+            approved: false,
             question: None,
             baseline: None,
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
@@ -349,7 +352,7 @@ impl Run {
             Fact::RunPlanning(..) => self.state = State::Planning,
             Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf.plan, outside.get()),
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
-            Fact::RunPermitted(..) => self.permitted(event.at),
+            Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
             Fact::RunResumed(..) => self.state = State::Running,
             Fact::EffectIntended(leaf, outside) => self.intended(leaf, outside.get()),
             Fact::EffectSettled(leaf, _) => {
@@ -414,8 +417,9 @@ impl Run {
             outside.decisions.iter().rev().find(|d| d.code == Code::ApprovalNeeded).map(Decision::reason);
     }
 
-    fn permitted(&mut self, at: DateTime<Utc>) {
+    fn permitted(&mut self, at: DateTime<Utc>, approved: bool) {
         self.state = State::Running;
+        self.approved = approved;
         self.started_at = self.started_at.or(Some(at));
         self.ask = None;
         self.question = None;

@@ -35,6 +35,7 @@ fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
             .iter()
             .map(|(by, plan)| Approval { by: (*by).to_owned(), at: at(1), plan: *plan, comment: None })
             .collect(),
+        approved: false,
         question: None,
         baseline: None,
         decisions: Vec::new(),
@@ -75,11 +76,11 @@ fn no_permit_alone_without_a_ruling_and_none_for_a_plan_only_run() {
 #[test]
 fn a_run_never_permitted_is_not_permitted_again() {
     let mut run = waiting(1, &[]);
-    assert!(permit_again(&run, true).is_err());
+    assert!(permit_again(&run).is_err());
     run.started_at = Some(at(5));
-    assert!(permit_again(&run, true).is_ok());
+    assert!(permit_again(&run).is_ok());
     run.ended_at = Some(at(6));
-    assert!(permit_again(&run, true).is_err());
+    assert!(permit_again(&run).is_err());
 }
 
 #[test]
