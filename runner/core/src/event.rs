@@ -17,7 +17,7 @@ use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::id::{AlertId, Digest, RunId, TokenId};
 use crate::plan::StepPlan;
-use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, ProbeAnswer, Verdict};
+use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, ProbeAnswer, Verdict, VerifyPlan};
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -365,6 +365,8 @@ facts! {
             inputs: Vec<Value>,
             /// The labels that the templates saw.
             labels: std::collections::BTreeMap<String, String>,
+            /// How recovery is verified.
+            verify: Option<VerifyPlan>,
             /// Who started it by hand.
             by: Option<String>,
             /// Why it was started by hand.

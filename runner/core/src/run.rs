@@ -14,6 +14,7 @@ use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
 use crate::event::{Event, Fact, payload};
 use crate::id::{AlertId, Digest, RunId};
 use crate::plan::StepPlan;
+use crate::policy::ReadyProbe;
 
 /// Where a run is on its road.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -170,6 +171,19 @@ pub struct Ask {
     pub separation: bool,
 }
 
+/// How the recovery of one run is verified, with everything rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPlan {
+    /// Milliseconds that recovery may take.
+    pub within_ms: u64,
+    /// Milliseconds for which the probes must pass without a break.
+    pub stable_for_ms: u64,
+    /// Milliseconds from one round of probes to the next.
+    pub interval_ms: u64,
+    /// What is looked at.
+    pub probes: Vec<ReadyProbe>,
+}
+
 /// One person's yes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
@@ -240,6 +254,8 @@ pub struct Run {
     pub host: Option<String>,
     /// The labels that its templates see.
     pub labels: BTreeMap<String, String>,
+    /// How recovery is verified.
+    pub verify: Option<VerifyPlan>,
     /// Who started it by hand.
     pub by: Option<String>,
     /// Where it is.
@@ -316,6 +332,7 @@ impl Run {
             target: outside.and_then(|o| o.target.clone()),
             host: outside.and_then(|o| o.host.clone()),
             labels: outside.map(|o| o.labels.clone()).unwrap_or_default(),
+            verify: outside.and_then(|o| o.verify.clone()),
             by: outside.and_then(|o| o.by.clone()),
             state: if leaf.queued { State::Queued } else { State::Planning },
             outcome: None,
@@ -504,6 +521,12 @@ impl Run {
         self.steps.iter().flat_map(|step| &step.effects).any(|effect| {
             matches!(effect.status, EffectStatus::Done | EffectStatus::Unknown | EffectStatus::Intended)
         })
+    }
+
+    /// Whether an effect was intended, whatever became of it.
+    #[must_use]
+    pub fn touched_or_tried(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.effects).any(|effect| effect.key.is_some())
     }
 
     /// The effects in doubt, as (step, effect).

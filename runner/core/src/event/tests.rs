@@ -23,6 +23,7 @@ fn sample() -> Event {
                 host: None,
                 inputs: vec![json!({"url": "u"})],
                 labels: BTreeMap::from([("alertname".to_owned(), "X".to_owned())]),
+                verify: None,
                 by: None,
                 comment: None,
                 decisions: Vec::new(),

@@ -22,6 +22,7 @@ fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         target: Some("t".to_owned()),
         host: None,
         labels: BTreeMap::new(),
+        verify: None,
         by: None,
         state: State::Waiting,
         outcome: None,

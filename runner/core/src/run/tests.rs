@@ -31,6 +31,7 @@ fn created(queued: bool) -> Event {
         host: None,
         inputs: vec![json!({})],
         labels: BTreeMap::new(),
+        verify: None,
         by: None,
         comment: None,
         decisions: Vec::new(),

@@ -1,0 +1,129 @@
+//! The state of one run inside its store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::vec;
+
+use rand_chacha::ChaCha20Rng;
+use staunch_core::effect::{Access, Answer, Call};
+use staunch_core::plan::Recorded;
+use tokio::time::Instant;
+
+use super::job::{Denial, EffectRecord, Job, LogLine, Mode, ReadingRecord};
+use super::limits::{Limiter, MAX_CALLS, MAX_JOURNAL_BYTES};
+use super::stop::Stop;
+use super::world::World;
+
+/// What a store holds: the job, the clock that ends it, and all that it did.
+pub(super) struct Run {
+    pub(super) job: Job,
+    pub(super) world: Arc<World>,
+    pub(super) limiter: Limiter,
+    pub(super) deadline: Instant,
+    /// Whether people approved the plan: nothing outside it is done then.
+    pub(super) approved: bool,
+    pub(super) random: Option<ChaCha20Rng>,
+    pub(super) replay: vec::IntoIter<Recorded>,
+    pub(super) effects: Vec<EffectRecord>,
+    pub(super) readings: Vec<ReadingRecord>,
+    pub(super) denials: Vec<Denial>,
+    pub(super) log: Vec<LogLine>,
+    pub(super) log_bytes: usize,
+    pub(super) log_dropped: u32,
+    calls: u32,
+    journal_bytes: usize,
+    unplanned: u32,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    pub(super) fn new(mut job: Job, world: Arc<World>, approved: bool) -> Self {
+        Self {
+            world,
+            limiter: Limiter::new(&job.limits),
+            deadline: Instant::now() + job.limits.deadline,
+            approved,
+            random: None,
+            replay: std::mem::take(&mut job.replay).into_iter(),
+            effects: Vec::new(),
+            readings: Vec::new(),
+            denials: Vec::new(),
+            log: Vec::new(),
+            log_bytes: 0,
+            log_dropped: 0,
+            calls: 0,
+            journal_bytes: 0,
+            unplanned: 0,
+            job,
+        }
+    }
+
+    /// Counts a call, and ends the run at the bounds that hold for every call.
+    pub(super) fn count_call(&mut self) -> Result<(), Stop> {
+        self.calls += 1;
+        if self.calls > MAX_CALLS {
+            return Err(Stop::limit("calls", format!("more than {MAX_CALLS} calls in one run")));
+        }
+        if Instant::now() >= self.deadline {
+            return Err(self.past_deadline());
+        }
+        Ok(())
+    }
+
+    pub(super) fn past_deadline(&self) -> Stop {
+        Stop::limit("deadline", format!("it ran longer than its deadline of {:?}", self.job.limits.deadline))
+    }
+
+    /// Counts bytes that the journal will hold.
+    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.journal_bytes = self.journal_bytes.saturating_add(bytes);
+        if self.journal_bytes > MAX_JOURNAL_BYTES {
+            let message = format!("more than {MAX_JOURNAL_BYTES} bytes of arguments and answers in one run");
+            return Err(Stop::limit("journal", message));
+        }
+        Ok(())
+    }
+
+    /// The number of the next effect that is not in the plan.
+    pub(super) fn unplanned_index(&mut self) -> u32 {
+        let planned = match self.job.mode {
+            Mode::Act { planned, .. } => planned,
+            Mode::Plan | Mode::Rehearse(_) | Mode::Replay => 0,
+        };
+        let index = planned + self.unplanned;
+        self.unplanned += 1;
+        index
+    }
+
+    /// The journaled answer to this call, if the run is still replaying.
+    pub(super) fn replayed(&mut self, call: &Call, access: Access, fuel: u64) -> Result<Option<Recorded>, Stop> {
+        let Some(recorded) = self.replay.next() else {
+            if matches!(self.job.mode, Mode::Replay) {
+                return Err(Stop::Diverged { expected: None, call: Box::new(call.clone()), fuel });
+            }
+            return Ok(None);
+        };
+        if recorded.call != *call || recorded.fuel != fuel || recorded.access != access {
+            return Err(Stop::Diverged { expected: Some(Box::new(recorded)), call: Box::new(call.clone()), fuel });
+        }
+        Ok(Some(recorded))
+    }
+
+    /// Takes the effects that a replayed call used up out of the plan.
+    pub(super) fn cover_replayed(&mut self, recorded: &Recorded, answer: &Answer) {
+        let Some(index) = recorded.index else { return };
+        if let Mode::Act { cover, planned } = &mut self.job.mode {
+            if index < *planned {
+                cover.admit(&recorded.call);
+                cover.answered(index, answer);
+            } else {
+                self.unplanned = self.unplanned.max(index - *planned + 1);
+            }
+        }
+    }
+}

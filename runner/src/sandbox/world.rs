@@ -1,0 +1,30 @@
+//! What the capabilities need to reach the real world, made once for all runs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::clock::Clock;
+
+use super::cap::http::Client;
+use super::secrets::Secrets;
+
+/// Clients and facts of the live world.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) clock: Clock,
+    pub(super) http: Client,
+    secrets: RwLock<Arc<Secrets>>,
+}
+
+impl World {
+    pub(super) fn new(clock: Clock, http: Client, secrets: Secrets) -> Self {
+        Self { clock, http, secrets: RwLock::new(Arc::new(secrets)) }
+    }
+
+    pub(super) fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn replace_secrets(&self, secrets: Secrets) {
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
+    }
+}
