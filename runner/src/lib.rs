@@ -3,4 +3,5 @@
 //! The rooms, in the order in which an alert walks through them, are described in `ARCHITECTURE.md`.
 
 pub mod clock;
+pub mod intake;
 pub mod sandbox;

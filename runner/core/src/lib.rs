@@ -8,6 +8,12 @@
 pub mod alert;
 pub mod decision;
 pub mod effect;
+pub mod event;
+pub mod gate;
 pub mod id;
 pub mod permit;
 pub mod plan;
+pub mod policy;
+pub mod record;
+pub mod run;
+pub mod verify;

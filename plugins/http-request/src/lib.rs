@@ -1,0 +1,74 @@
+//! Makes one HTTP request: `GET` and `HEAD` as readings, everything else as an effect.
+//!
+//! This plugin is on the road that `make bench` measures: it parses its input once, hands the body on as it
+//! came, and allocates little besides.
+
+mod input;
+#[cfg(test)]
+mod tests;
+
+use staunch_plugin::http::{Request, Response};
+use staunch_plugin::{Error, Host, Outcome, Remediation};
+
+use crate::input::{Body, Input};
+
+/// The remediation.
+#[derive(Debug)]
+struct HttpRequest;
+
+impl Remediation for HttpRequest {
+    type Input = Input;
+
+    fn remediate(input: Input, host: &Host) -> Result<Outcome, Error> {
+        if !(input.url.starts_with("http://") || input.url.starts_with("https://")) {
+            return Err(Error::invalid_input(format!("url must start with http:// or https://: {}", input.url)));
+        }
+        let mut method = input.method;
+        method.make_ascii_uppercase();
+        let reading = matches!(method.as_str(), "GET" | "HEAD");
+        let what = [method.as_str(), " ", input.url.as_str()].concat();
+
+        let mut request = host.http().request(method, input.url);
+        for (name, value) in input.headers.0 {
+            request = request.header(name, value);
+        }
+        request = with_body(request, input.body)?;
+        if let Some(seconds) = input.timeout {
+            request = request.timeout(seconds.0);
+        }
+        let answer = if reading {
+            request.read()?
+        } else {
+            if let Some(status) = input.expect_status.assumed() {
+                request = request.assume_status(status);
+            }
+            request.because(input.reason.unwrap_or_default()).send()?
+        };
+        if !input.expect_status.accepts(answer.status) {
+            return Err(answer.unexpected(&input.expect_status.to_string()));
+        }
+        Ok(outcome(&what, &answer, reading))
+    }
+}
+
+/// Text goes out as it is; any other JSON as its own text, with its content type.
+fn with_body<'h>(request: Request<'h>, body: Option<Body>) -> Result<Request<'h>, Error> {
+    match body {
+        None => Ok(request),
+        Some(Body(json)) if json.get().starts_with('"') => {
+            let text: String =
+                serde_json::from_str(json.get()).map_err(|e| Error::invalid_input(format!("body: {e}")))?;
+            Ok(request.body(text))
+        }
+        Some(Body(json)) => Ok(request.json_text(String::from(Box::<str>::from(json)))),
+    }
+}
+
+fn outcome(what: &str, answer: &Response, reading: bool) -> Outcome {
+    let status = answer.status.to_string();
+    let summary = [what, ": ", status.as_str()].concat();
+    let outcome = if reading { Outcome::unchanged(summary) } else { Outcome::changed(summary) };
+    outcome.with_details_text(["{\"status\":", status.as_str(), "}"].concat())
+}
+
+staunch_plugin::export!(HttpRequest);

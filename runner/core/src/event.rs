@@ -1,0 +1,655 @@
+//! The journal's words: what can happen, and how it is written down.
+//!
+//! An event is a **leaf**, which anyone may keep for ever, and often a **payload**, which holds all that came
+//! from outside (bodies, labels, inputs, arguments, answers, comments, people's names) and can be removed. The
+//! leaf commits to the payload: its member `payload` is `sha256:` of `salt ‖ bytes`.
+//!
+//! Leaves and payloads are JSON. Names of kinds and members are never reused with another meaning; `v` counts
+//! up when a reader of an older version could go wrong.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::alert::{Alert, Severity, Status};
+use crate::decision::{Code, Decision};
+use crate::effect::{Answer, Call, EffectStatus, Repeat};
+use crate::id::{AlertId, Digest, RunId, TokenId};
+use crate::plan::StepPlan;
+use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, ProbeAnswer, Verdict, VerifyPlan};
+
+/// Version of the leaves written now.
+pub const VERSION: u32 = 1;
+
+/// The member of a leaf that commits to its payload.
+pub const PAYLOAD_MEMBER: &str = "payload";
+
+/// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
+pub const MAX_LEAF: usize = 65_535;
+
+/// Text from outside: there, or removed under retention or erasure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outside<T> {
+    /// As it was written.
+    Kept(T),
+    /// Gone; the proofs stay.
+    Removed,
+}
+
+impl<T> Outside<T> {
+    /// The text, if it is still there.
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Self::Kept(value) => Some(value),
+            Self::Removed => None,
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The run that it belongs to.
+    pub run: Option<RunId>,
+    /// The alert that it belongs to.
+    pub alert: Option<AlertId>,
+    /// What.
+    pub fact: Fact,
+}
+
+/// An event as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The leaf, at most [`MAX_LEAF`] bytes.
+    pub leaf: Vec<u8>,
+    /// Salt and payload.
+    pub payload: Option<([u8; 16], Vec<u8>)>,
+}
+
+/// An event that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// The bytes are not an event of a known version.
+    #[error("entry is not an event of version {VERSION}")]
+    Unreadable(#[source] serde_json::Error),
+    /// The leaf grew too long.
+    #[error("leaf of {0} bytes is longer than {MAX_LEAF}")]
+    TooLong(usize),
+    /// The kind needs a payload and the entry has none.
+    #[error("entry of kind {0} has no payload")]
+    PayloadMissing(&'static str),
+}
+
+#[derive(Serialize)]
+struct LeafOut<'a, L: Serialize> {
+    v: u32,
+    at: &'a DateTime<Utc>,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<&'a AlertId>,
+    fact: &'a L,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+struct LeafIn<'a> {
+    at: DateTime<Utc>,
+    kind: String,
+    run: Option<RunId>,
+    alert: Option<AlertId>,
+    #[serde(borrow)]
+    fact: &'a serde_json::value::RawValue,
+    payload: Option<Digest>,
+}
+
+/// The commitment to a payload.
+#[must_use]
+pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
+    Digest::of_parts(&[salt, bytes])
+}
+
+macro_rules! facts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
+        leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
+        payload { $($(#[doc = $pdoc:literal])+ $pfield:ident: $ptype:ty,)* }
+    })+) => {
+        /// What happened.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Fact {
+            $($(#[doc = $doc])+ $name($name, Outside<payload::$name>),)+
+        }
+
+        $(
+            $(#[doc = $doc])+
+            ///
+            /// The part that stays in the leaf.
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name { $($(#[doc = $ldoc])+ $(#[serde($($lattr)*)])? pub $lfield: $ltype,)* }
+        )+
+
+        /// The parts of events that came from outside.
+        pub mod payload {
+            use super::*;
+
+            $(
+                $(#[doc = $doc])+
+                ///
+                /// The part that came from outside.
+                #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+                #[serde(deny_unknown_fields)]
+                pub struct $name { $($(#[doc = $pdoc])+ pub $pfield: $ptype,)* }
+
+                impl $name {
+                    pub(super) const EMPTY: bool = {
+                        let fields: &[&str] = &[$(stringify!($pfield),)*];
+                        fields.is_empty()
+                    };
+                }
+            )+
+        }
+
+        impl Fact {
+            /// The word for its kind, as in the leaf.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$name(..) => $kind,)+
+                }
+            }
+
+            /// All kinds.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)+];
+        }
+
+        impl Event {
+            /// Leaf and payload of the event. `salt` must be fresh randomness: it keeps short payloads from being
+            /// guessed once they are removed.
+            ///
+            /// # Errors
+            /// [`EventError::TooLong`] when the leaf would not fit an entry bundle.
+            pub fn encode(&self, salt: [u8; 16]) -> Result<Encoded, EventError> {
+                match &self.fact {
+                    $(Fact::$name(leaf, outside) => {
+                        let bytes = if payload::$name::EMPTY { None } else { outside.get().map(json_bytes) };
+                        self.finish($kind, leaf, bytes, salt)
+                    })+
+                }
+            }
+
+            /// The event that leaf and payload tell. `payload` is `None` where the event has none, or where it
+            /// was removed.
+            ///
+            /// # Errors
+            /// [`EventError::Unreadable`] when the bytes are not an event that this version knows.
+            pub fn decode(leaf: &[u8], payload_bytes: Option<&[u8]>) -> Result<Self, EventError> {
+                let parsed: LeafIn<'_> = serde_json::from_slice(leaf).map_err(EventError::Unreadable)?;
+                let fact = match parsed.kind.as_str() {
+                    $($kind => {
+                        let leaf: $name = parse(parsed.fact.get().as_bytes())?;
+                        let outside = if payload::$name::EMPTY {
+                            Outside::Kept(parse(b"{}")?)
+                        } else {
+                            if parsed.payload.is_none() {
+                                return Err(EventError::PayloadMissing($kind));
+                            }
+                            payload_bytes.map_or(Ok(Outside::Removed), |bytes| parse(bytes).map(Outside::Kept))?
+                        };
+                        Fact::$name(leaf, outside)
+                    })+
+                    other => {
+                        let error = serde::de::Error::custom(format_args!("unknown kind {other:?}"));
+                        return Err(EventError::Unreadable(error));
+                    }
+                };
+                Ok(Self { at: parsed.at, run: parsed.run, alert: parsed.alert, fact })
+            }
+        }
+    };
+}
+
+fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EventError> {
+    serde_json::from_slice(bytes).map_err(EventError::Unreadable)
+}
+
+impl Event {
+    fn finish<L: Serialize>(
+        &self,
+        kind: &'static str,
+        fact: &L,
+        payload: Option<Vec<u8>>,
+        salt: [u8; 16],
+    ) -> Result<Encoded, EventError> {
+        let leaf = json_bytes(&LeafOut {
+            v: VERSION,
+            at: &self.at,
+            kind,
+            run: self.run.as_ref(),
+            alert: self.alert.as_ref(),
+            fact,
+            payload: payload.as_ref().map(|bytes| commitment(&salt, bytes)),
+        });
+        if leaf.len() > MAX_LEAF {
+            return Err(EventError::TooLong(leaf.len()));
+        }
+        Ok(Encoded { leaf, payload: payload.map(|bytes| (salt, bytes)) })
+    }
+}
+
+facts! {
+    /// The daemon started to serve.
+    DaemonStarted = "daemon-started" {
+        leaf {
+            /// The program's version.
+            version: String,
+            /// Digest of the configuration file.
+            config: Digest,
+            /// Digest over all policy files.
+            policies: Digest,
+        }
+        payload {}
+    }
+    /// The daemon stopped in order.
+    DaemonStopped = "daemon-stopped" { leaf {} payload {} }
+    /// Configuration and policies were loaded again.
+    ConfigurationLoaded = "configuration-loaded" {
+        leaf {
+            /// Digest of the configuration file.
+            config: Digest,
+            /// Digest over all policy files.
+            policies: Digest,
+        }
+        payload {}
+    }
+    /// Nothing else happened for a while: silence is provable.
+    Heartbeat = "heartbeat" { leaf {} payload {} }
+    /// A source delivered a body.
+    Delivered = "delivered" {
+        leaf {
+            /// The source's name in the configuration.
+            source: String,
+            /// Digest of the body.
+            body_digest: Digest,
+            /// How many alerts it held.
+            alerts: u32,
+        }
+        payload {
+            /// The body, as text where it is UTF-8.
+            body: String,
+        }
+    }
+    /// A delivery was refused: not authentic, malformed, too large.
+    DeliveryRefused = "delivery-refused" {
+        leaf {
+            /// The source's name in the configuration, if it is one.
+            source: Option<String>,
+            /// The problem's code.
+            code: String,
+        }
+        payload {
+            /// The problem in a sentence.
+            message: String,
+        }
+    }
+    /// An alert fires for the first time, or again after it was over.
+    AlertReceived = "alert-received" {
+        leaf {
+            /// The source's name in the configuration.
+            source: String,
+            /// Firing or resolved.
+            status: Status,
+            /// How bad.
+            severity: Severity,
+        }
+        payload {
+            /// The alert.
+            alert: Alert,
+            /// What was decided about it at once.
+            decisions: Vec<Decision>,
+            /// The runs that were made for it.
+            runs: Vec<RunId>,
+        }
+    }
+    /// The same firing was delivered again.
+    AlertRepeated = "alert-repeated" {
+        leaf {}
+        payload {
+            /// What was decided about it now.
+            decisions: Vec<Decision>,
+            /// The runs that were made for it now.
+            runs: Vec<RunId>,
+        }
+    }
+    /// The alert is over.
+    AlertResolved = "alert-resolved" {
+        leaf {
+            /// When, by the sender.
+            ends_at: Option<DateTime<Utc>>,
+        }
+        payload {}
+    }
+    /// The alert was not heard of for too long.
+    AlertStale = "alert-stale" { leaf {} payload {} }
+    /// A run was made for an alert or by hand.
+    RunCreated = "run-created" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// Digest of the runbook, guardrails and people files.
+            policy: Digest,
+            /// The plugins of its steps, with the exact bytes.
+            plugins: Vec<(String, Digest)>,
+            /// Plan only, or act.
+            mode: Mode,
+            /// Whether it waits for its turn at the target.
+            queued: bool,
+            /// Whether an effect of it cannot be taken back.
+            irreversible: bool,
+        }
+        payload {
+            /// The target, as the runbook's template gives it.
+            target: Option<String>,
+            /// The host that the target denotes.
+            host: Option<String>,
+            /// The rendered inputs of the steps.
+            inputs: Vec<Value>,
+            /// The labels that the templates saw.
+            labels: std::collections::BTreeMap<String, String>,
+            /// How recovery is verified.
+            verify: Option<VerifyPlan>,
+            /// Who started it by hand.
+            by: Option<String>,
+            /// Why it was started by hand.
+            comment: Option<String>,
+            /// What was decided before.
+            decisions: Vec<Decision>,
+        }
+    }
+    /// The run is planned now.
+    RunPlanning = "run-planning" { leaf {} payload {} }
+    /// The run has a plan.
+    RunPlanned = "run-planned" {
+        leaf {
+            /// The plan's digest.
+            plan: Digest,
+            /// How many effects it holds.
+            effects: u32,
+            /// Whether people are asked.
+            ask: bool,
+        }
+        payload {
+            /// The plan, step by step.
+            steps: Vec<StepPlan>,
+            /// Whom to ask, if anybody.
+            asked: Option<Ask>,
+            /// What was decided over the plan.
+            decisions: Vec<Decision>,
+            /// What the plugins logged.
+            log: Vec<String>,
+            /// What differs from the plan before it.
+            changes: Vec<String>,
+        }
+    }
+    /// A person approved the plan.
+    RunApproved = "run-approved" {
+        leaf {
+            /// The plan that was shown.
+            plan: Digest,
+            /// The policy under which it was decided.
+            policy: Digest,
+        }
+        payload {
+            /// Who, and what they said.
+            approval: Approval,
+        }
+    }
+    /// The gate made an act permit.
+    RunPermitted = "run-permitted" {
+        leaf {
+            /// The plan that the permit is bound to.
+            plan: Digest,
+            /// Whether people approved it.
+            approved: bool,
+        }
+        payload {}
+    }
+    /// An effect is about to be done. Durable before it is.
+    EffectIntended = "effect-intended" {
+        leaf {
+            /// The step, from 0.
+            step: u32,
+            /// The effect within the step, from 0.
+            effect: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+            /// The idempotency key, the same in every retry.
+            key: String,
+            /// What may be done when it is in doubt.
+            repeat: Repeat,
+            /// Whether the plan holds it.
+            planned: bool,
+            /// Fuel left.
+            fuel: u64,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// Why, in the plugin's words.
+            reason: String,
+        }
+    }
+    /// What became of an intended effect.
+    EffectSettled = "effect-settled" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// The effect within the step.
+            effect: u32,
+            /// Done, failed or unknown.
+            status: EffectStatus,
+        }
+        payload {
+            /// What the plugin was answered; none for an effect in doubt.
+            answer: Option<Answer>,
+            /// The person who settled it, if one did.
+            by: Option<String>,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
+    /// A reading while the run acts.
+    ReadingMade = "reading-made" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+            /// Fuel left.
+            fuel: u64,
+            /// How often the host looked.
+            polls: u32,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// The answer.
+            answer: Answer,
+        }
+    }
+    /// The broker refused a call.
+    CallDenied = "call-denied" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+            /// Fuel left.
+            fuel: u64,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// What the plugin was told.
+            answer: Answer,
+        }
+    }
+    /// A step's plugin came to its end.
+    StepEnded = "step-ended" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// `returned`, `failed` or a trap's word.
+            ending: String,
+            /// Fuel used.
+            fuel: u64,
+        }
+        payload {
+            /// The plugin's result.
+            result: Option<Value>,
+            /// The error's code and message.
+            error: Option<String>,
+            /// What it logged.
+            log: Vec<String>,
+        }
+    }
+    /// The run waits for people, after something may have been done.
+    RunParked = "run-parked" {
+        leaf {
+            /// Why.
+            code: Code,
+            /// The step.
+            step: u32,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
+            /// The effect in question.
+            question: Option<EffectRecord>,
+            /// Whom to ask.
+            asked: Option<Ask>,
+        }
+    }
+    /// The run goes on after it was parked.
+    RunResumed = "run-resumed" { leaf {} payload {} }
+    /// The probes look whether the world recovered.
+    RunVerifying = "run-verifying" { leaf {} payload {} }
+    /// What the probes said.
+    RunProbed = "run-probed" {
+        leaf {
+            /// Before the first effect, or after the last.
+            baseline: bool,
+            /// One word a probe.
+            answers: Vec<ProbeAnswer>,
+        }
+        payload {
+            /// One sentence a probe.
+            details: Vec<String>,
+        }
+    }
+    /// The run is over. Nothing follows.
+    RunEnded = "run-ended" {
+        leaf {
+            /// How.
+            outcome: Outcome,
+            /// What the probes said, where they were asked.
+            verdict: Option<Verdict>,
+            /// Why.
+            code: Code,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
+            /// The person who ended it, if one did.
+            by: Option<String>,
+            /// What they said.
+            comment: Option<String>,
+            /// What was decided at the end.
+            decisions: Vec<Decision>,
+        }
+    }
+    /// A plugin version was installed.
+    PluginInstalled = "plugin-installed" {
+        leaf {
+            /// Its name.
+            name: String,
+            /// Its version.
+            version: String,
+            /// Its release counter.
+            release: u64,
+            /// Digest of the component.
+            digest: Digest,
+            /// Key ids of the signatures that counted.
+            signers: Vec<String>,
+            /// Its place on the trust ladder.
+            standing: String,
+        }
+        payload {
+            /// Who installed it.
+            by: String,
+            /// Why it got another than the initial standing, or an older release.
+            comment: Option<String>,
+        }
+    }
+    /// A plugin was refused.
+    PluginRefused = "plugin-refused" {
+        leaf {
+            /// The refusal's code.
+            code: String,
+        }
+        payload {
+            /// Its name, as far as it can be told.
+            name: String,
+            /// Why.
+            message: String,
+        }
+    }
+    /// An access token was made.
+    TokenCreated = "token-created" {
+        leaf {
+            /// Its id.
+            token: TokenId,
+            /// Its roles.
+            roles: Vec<String>,
+            /// When it ends to be good.
+            expires: Option<DateTime<Utc>>,
+        }
+        payload {
+            /// Whose it is.
+            name: String,
+            /// SHA-256 of the token.
+            hash: Digest,
+            /// Who made it.
+            by: String,
+        }
+    }
+    /// An access token is no longer good.
+    TokenRevoked = "token-revoked" {
+        leaf {
+            /// Its id.
+            token: TokenId,
+        }
+        payload {
+            /// Who revoked it.
+            by: String,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

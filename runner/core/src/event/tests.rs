@@ -1,0 +1,77 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+
+fn sample() -> Event {
+    Event {
+        at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
+        run: Some(RunId::from_bits(7)),
+        alert: Some(AlertId::from_bits(8)),
+        fact: Fact::RunCreated(
+            RunCreated {
+                runbook: "r".to_owned(),
+                policy: Digest::of(b"p"),
+                plugins: vec![("p".to_owned(), Digest::of(b"c"))],
+                mode: Mode::Act,
+                queued: false,
+                irreversible: false,
+            },
+            Outside::Kept(payload::RunCreated {
+                target: Some("http://secret-customer.example".to_owned()),
+                host: None,
+                inputs: vec![json!({"url": "u"})],
+                labels: BTreeMap::from([("alertname".to_owned(), "X".to_owned())]),
+                verify: None,
+                by: None,
+                comment: None,
+                decisions: Vec::new(),
+            }),
+        ),
+    }
+}
+
+#[test]
+fn reads_what_it_wrote() {
+    let event = sample();
+    let encoded = event.encode([7; 16]).unwrap();
+    let (_, bytes) = encoded.payload.as_ref().unwrap();
+    assert_eq!(Event::decode(&encoded.leaf, Some(bytes)).unwrap(), event);
+}
+
+#[test]
+fn leaf_holds_no_outside_text_but_commits_to_it() {
+    let encoded = sample().encode([7; 16]).unwrap();
+    let leaf = String::from_utf8(encoded.leaf).unwrap();
+    assert!(!leaf.contains("secret-customer"), "{leaf}");
+    let (salt, bytes) = encoded.payload.unwrap();
+    assert!(leaf.contains(&commitment(&salt, &bytes).to_string()), "{leaf}");
+}
+
+#[test]
+fn removed_payload_folds_to_a_tombstone() {
+    let encoded = sample().encode([7; 16]).unwrap();
+    let event = Event::decode(&encoded.leaf, None).unwrap();
+    assert!(matches!(event.fact, Fact::RunCreated(_, Outside::Removed)));
+}
+
+#[test]
+fn refuses_unknown_kinds_and_members() {
+    for leaf in [
+        r#"{"v":1,"at":"2026-01-01T00:00:00Z","kind":"nonsense","fact":{}}"#,
+        r#"{"v":1,"at":"2026-01-01T00:00:00Z","kind":"heartbeat","fact":{"x":1}}"#,
+        r#"{"v":1,"at":"2026-01-01T00:00:00Z","kind":"delivered","fact":{"source":"s","body_digest":"sha256:00","alerts":1}}"#,
+        "nonsense",
+    ] {
+        assert!(Event::decode(leaf.as_bytes(), None).is_err(), "{leaf}");
+    }
+}
+
+#[test]
+fn kinds_are_distinct() {
+    let mut kinds = Fact::KINDS.to_vec();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), Fact::KINDS.len());
+}

@@ -1,0 +1,154 @@
+//! Pre-gate and gate: the only places that make permits.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::decision::{Code, Decision, Reason, Stage};
+use crate::id::{Digest, RunId};
+use crate::permit::{ActPermit, PlanPermit};
+use crate::run::{Mode, Run};
+
+/// How old a plan may be when it is approved; an older one is made again first.
+pub const PLAN_GOOD_FOR: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a parked run waits for people before it expires.
+pub const PARKED_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// What the pre-gate asks about the world.
+#[derive(Debug, Clone, Copy)]
+pub struct PreGateFacts<'a> {
+    /// What the run is about.
+    pub target: Option<&'a str>,
+    /// Another unended run of the same runbook at the same target.
+    pub unended: Option<&'a RunId>,
+    /// The plugins of its steps that do not run, with their standing: `deprecated` or `revoked`.
+    pub out_of_service: &'a [(&'a str, &'a str)],
+    /// Whether the alert that it answers is over.
+    pub alert_over: bool,
+}
+
+/// Whether a run may plan: halts, windows, standing, breakers, duplicates and the alert's state have their say.
+///
+/// # Errors
+/// The refusing decisions, each with its reason.
+pub fn pre_gate(
+    now: DateTime<Utc>,
+    run: &RunId,
+    runbook: &str,
+    facts: &PreGateFacts<'_>,
+) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
+    let mut refusals = Vec::new();
+    if let Some(other) = facts.unended {
+        let target = facts.target.unwrap_or("no target");
+        refusals.push(Decision::refuse(
+            now,
+            Stage::Dedup,
+            runbook,
+            Code::Busy,
+            format!("run {other} of the runbook at {target} has not ended"),
+        ));
+    }
+    for (plugin, standing) in facts.out_of_service {
+        refusals.push(Decision::refuse(
+            now,
+            Stage::Standing,
+            plugin,
+            Code::Standing,
+            format!("plugin {plugin} is {standing} and does not run"),
+        ));
+    }
+    if facts.alert_over {
+        refusals.push(Decision::refuse(
+            now,
+            Stage::Dedup,
+            runbook,
+            Code::NoLongerNeeded,
+            "the alert was over before the run's turn came",
+        ));
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let passes = vec![
+        Decision::pass(now, Stage::Dedup, runbook, "no other run of the runbook at the target is open"),
+        Decision::pass(now, Stage::Standing, runbook, "every plugin of the runbook is in service"),
+    ];
+    Ok((PlanPermit::new(run.clone()), passes))
+}
+
+/// Makes the permit of a run that acts alone. `may_act_alone` is the policy's ruling over the plan.
+///
+/// # Errors
+/// When the run is to plan only, has no plan, or may not act alone.
+pub fn permit_alone(run: &Run, plan: Digest, may_act_alone: bool) -> Result<ActPermit, Reason> {
+    if run.mode == Mode::Plan {
+        return Err(Reason::new(Code::Observe, "the run is to plan only"));
+    }
+    if !may_act_alone {
+        return Err(Reason::new(Code::Policy, "nothing permits the run to act alone"));
+    }
+    Ok(ActPermit::new(run.id.clone(), plan, false))
+}
+
+/// Makes the permit of a run that people approved: enough distinct people, for exactly this plan, in time.
+///
+/// # Errors
+/// Why it does not act yet, or no longer.
+pub fn permit_approved(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reason> {
+    let (Some(ask), Some(plan)) = (&run.ask, run.plan) else {
+        return Err(Reason::new(Code::Quorum, "nobody was asked"));
+    };
+    if now >= ask.expires {
+        return Err(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires)));
+    }
+    let mut people: Vec<&str> = run
+        .approvals
+        .iter()
+        .filter(|approval| approval.plan == plan)
+        .map(|approval| approval.by.as_str())
+        .collect();
+    people.sort_unstable();
+    people.dedup();
+    if people.len() < ask.approvals as usize {
+        let missing = ask.approvals as usize - people.len();
+        return Err(Reason::new(
+            Code::Quorum,
+            format!("{missing} of {} approvals are missing", ask.approvals),
+        ));
+    }
+    Ok(ActPermit::new(run.id.clone(), plan, true))
+}
+
+/// Makes the permit of a run that was permitted before, and goes on after a restart or after an effect in
+/// doubt was settled: with the same plan, and approved as it was.
+///
+/// # Errors
+/// When the run was never permitted, or is over.
+pub fn permit_again(run: &Run) -> Result<ActPermit, Reason> {
+    match (run.plan, run.started_at, run.ended_at) {
+        (Some(plan), Some(_), None) => Ok(ActPermit::new(run.id.clone(), plan, run.approved)),
+        _ => Err(Reason::new(Code::Internal, "the run was never permitted to act, or is over")),
+    }
+}
+
+/// Lets the plugins of a run that was permitted to act look whether their fix worked; effects are refused by the
+/// export itself.
+///
+/// # Errors
+/// When the run was never permitted, or is over.
+pub fn permit_verification(run: &Run) -> Result<PlanPermit, Reason> {
+    permit_again(run).map(|_| PlanPermit::new(run.id.clone()))
+}
+
+/// Lets a run that people are asked about be planned again, so that they see the world as it is now.
+///
+/// # Errors
+/// When the run is over.
+pub fn permit_replan(run: &Run) -> Result<PlanPermit, Reason> {
+    if run.ended_at.is_some() {
+        return Err(Reason::new(Code::Internal, "the run is over"));
+    }
+    Ok(PlanPermit::new(run.id.clone()))
+}
+
+#[cfg(test)]
+mod tests;

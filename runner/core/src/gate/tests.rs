@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::run::{Approval, Ask, State};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap()
+}
+
+fn plan() -> Digest {
+    Digest::of(b"plan")
+}
+
+fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
+    Run {
+        id: RunId::from_bits(1),
+        runbook: "r".to_owned(),
+        policy: Digest::of(b""),
+        mode: Mode::Act,
+        irreversible: false,
+        alert: None,
+        target: Some("t".to_owned()),
+        host: None,
+        labels: BTreeMap::new(),
+        verify: None,
+        by: None,
+        state: State::Waiting,
+        outcome: None,
+        verdict: None,
+        reason: None,
+        steps: Vec::new(),
+        plan: Some(plan()),
+        planned_at: Some(at(0)),
+        ask: Some(Ask { approvals, roles: vec!["operator".to_owned()], expires: at(100), separation: true }),
+        approvals: by
+            .iter()
+            .map(|(by, plan)| Approval { by: (*by).to_owned(), at: at(1), plan: *plan, comment: None })
+            .collect(),
+        approved: false,
+        question: None,
+        baseline: None,
+        decisions: Vec::new(),
+        created_at: at(0),
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+#[test]
+fn an_approval_counts_for_its_plan_in_time_and_once_a_person() {
+    let other = Digest::of(b"other plan");
+    for (needed, by, second, wanted) in [
+        (1, vec![("ada", plan())], 50, None),
+        (1, vec![], 50, Some(Code::Quorum)),
+        (1, vec![("ada", other)], 50, Some(Code::Quorum)),
+        (2, vec![("ada", plan()), ("ada", plan())], 50, Some(Code::Quorum)),
+        (2, vec![("ada", plan()), ("bob", plan())], 50, None),
+        (1, vec![("ada", plan())], 100, Some(Code::Expired)),
+    ] {
+        let got = permit_approved(&waiting(needed, &by), at(second));
+        assert_eq!(got.as_ref().err().map(|reason| reason.code), wanted, "{needed} {by:?} {second}");
+        if let Ok(permit) = got {
+            assert!(permit.approved() && permit.plan() == plan());
+        }
+    }
+}
+
+#[test]
+fn no_permit_alone_without_a_ruling_and_none_for_a_plan_only_run() {
+    let mut run = waiting(1, &[]);
+    assert!(permit_alone(&run, plan(), true).is_ok_and(|permit| !permit.approved()));
+    assert_eq!(permit_alone(&run, plan(), false).unwrap_err().code, Code::Policy);
+    run.mode = Mode::Plan;
+    assert_eq!(permit_alone(&run, plan(), true).unwrap_err().code, Code::Observe);
+}
+
+#[test]
+fn a_run_never_permitted_is_not_permitted_again() {
+    let mut run = waiting(1, &[]);
+    assert!(permit_again(&run).is_err());
+    run.started_at = Some(at(5));
+    assert!(permit_again(&run).is_ok());
+    run.ended_at = Some(at(6));
+    assert!(permit_again(&run).is_err());
+}
+
+#[test]
+fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
+    let free = PreGateFacts { target: Some("t"), unended: None, out_of_service: &[], alert_over: false };
+    let id = RunId::from_bits(1);
+    let other = RunId::from_bits(2);
+    assert!(pre_gate(at(0), &id, "r", &free).is_ok());
+    for (facts, code) in [
+        (PreGateFacts { unended: Some(&other), ..free }, Code::Busy),
+        (PreGateFacts { out_of_service: &[("p", "revoked")], ..free }, Code::Standing),
+        (PreGateFacts { alert_over: true, ..free }, Code::NoLongerNeeded),
+    ] {
+        let refusals = pre_gate(at(0), &id, "r", &facts).unwrap_err();
+        assert_eq!(refusals.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);
+    }
+}

@@ -1,0 +1,310 @@
+//! Loads one file of Cedar policies and asks it, fast.
+//!
+//! Cedar looks at each policy of the set that it is given, so there is one set for each action, made at load from
+//! the policies whose scope can match that action. Fail-closed where Cedar alone is not: a policy that cannot be
+//! evaluated is ignored by Cedar, which would let a broken `forbid` permit; here any such error denies.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr as _;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    ActionConstraint, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+};
+
+use super::problem::{Position, Problem};
+use super::reader::Reader;
+
+/// The schema that this version decides by.
+pub const SCHEMA: &str = include_str!("../../../../policies/schema.cedarschema");
+
+/// The most policies of one file.
+const MOST_POLICIES: usize = 2_000;
+
+/// What a set of policies answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it is permitted.
+    pub permitted: bool,
+    /// The names of the policies that decided, sorted. None at all: nothing permitted it.
+    pub policies: Vec<String>,
+    /// Policies that could not be evaluated; any of them denies.
+    pub errors: Vec<String>,
+}
+
+impl Answer {
+    /// Why, for people: the end of a sentence that says what was asked.
+    #[must_use]
+    pub fn why(&self, file: &str) -> String {
+        if let Some(error) = self.errors.first() {
+            return format!("a policy of {file} cannot be evaluated: {error}");
+        }
+        match (self.permitted, self.policies.as_slice()) {
+            (_, []) => format!("nothing in {file} permits it"),
+            (true, policies) => format!("permitted by {} of {file}", policies.join(", ")),
+            (false, policies) => format!("forbidden by {} of {file}", policies.join(", ")),
+        }
+    }
+}
+
+/// The policies of one file, by action.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    sets: BTreeMap<&'static str, ActionSet>,
+    names: HashMap<PolicyId, String>,
+    roles: Vec<EntityUid>,
+    /// The plugins that each policy names.
+    plugins: HashMap<String, Vec<EntityUid>>,
+}
+
+#[derive(Debug, Clone)]
+struct ActionSet {
+    action: EntityUid,
+    policies: PolicySet,
+}
+
+impl Rules {
+    /// Policies that permit nothing.
+    pub(super) fn none(actions: &[&'static str]) -> Self {
+        Self::from_set(&PolicySet::new(), HashMap::new(), actions)
+    }
+
+    /// Reads and checks a file. Actions that are not of this file are refused in it.
+    pub(super) fn load(
+        reader: &mut Reader<'_>,
+        text: &str,
+        schema: &Schema,
+        actions: &[&'static str],
+    ) -> Self {
+        let policies = match PolicySet::from_str(text) {
+            Ok(policies) => policies,
+            Err(errors) => {
+                note(reader, text, &DetailedError::from(&errors));
+                return Self::none(actions);
+            }
+        };
+        if policies.num_of_policies() > MOST_POLICIES {
+            reader.error(Position::START, format!("more than {MOST_POLICIES} policies"));
+        }
+        for template in policies.templates() {
+            reader.error(
+                Position::START,
+                format!("policy {} is a template, which has no effect", template.id()),
+            );
+        }
+        let names = names(&policies, reader);
+        let named = |message: &str| {
+            let id = message.split('`').nth(1).unwrap_or_default();
+            let name = names.iter().find(|(known, _)| known.to_string() == id).map_or(id, |(_, name)| name);
+            message.replacen(&format!("`{id}`"), &format!("`{name}`"), 1)
+        };
+        let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+        for error in result.validation_errors() {
+            let mut detail = DetailedError::from(error);
+            detail.message = named(&detail.message);
+            note(reader, text, &detail);
+        }
+        for warning in result.validation_warnings() {
+            let detail = DetailedError::from(warning);
+            reader.warning(place(text, &detail), named(&detail.message));
+        }
+        let rules = Self::from_set(&policies, names, actions);
+        rules.refuse_strangers(&policies, reader);
+        rules
+    }
+
+    fn from_set(policies: &PolicySet, names: HashMap<PolicyId, String>, actions: &[&'static str]) -> Self {
+        let sets = actions.iter().map(|name| (*name, ActionSet::narrow(name, policies))).collect();
+        let named = |policy: &Policy, kind: &str| -> Vec<EntityUid> {
+            policy.entity_literals().into_iter().filter(|uid| uid.type_name().basename() == kind).collect()
+        };
+        let roles = policies.policies().flat_map(|policy| named(policy, "Role")).collect();
+        let mut rules = Self { sets, names, roles, plugins: HashMap::new() };
+        rules.plugins = policies.policies().map(|p| (rules.name(p.id()), named(p, "Plugin"))).collect();
+        rules
+    }
+
+    /// A policy that none of this file's actions can meet would be silently without effect.
+    fn refuse_strangers(&self, policies: &PolicySet, reader: &mut Reader<'_>) {
+        for policy in policies.policies() {
+            if self.sets.values().any(|set| set.policies.policy(policy.id()).is_some()) {
+                continue;
+            }
+            let actions: Vec<&str> = self.sets.keys().copied().collect();
+            let message = format!(
+                "policy {} names no action of this file; its actions are {}",
+                self.name(policy.id()),
+                actions.join(", ")
+            );
+            reader.error(Position::START, message);
+        }
+    }
+
+    fn name(&self, id: &PolicyId) -> String {
+        self.names.get(id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// All roles that the policies name.
+    pub(super) fn roles(&self) -> &[EntityUid] {
+        &self.roles
+    }
+
+    /// Whether one of the policies that decided names the plugin.
+    pub(super) fn name_plugin(&self, answer: &Answer, plugin: &str) -> bool {
+        let plugin = uid("Plugin", plugin);
+        let named = |policy: &String| self.plugins.get(policy).is_some_and(|named| named.contains(&plugin));
+        answer.policies.iter().any(named)
+    }
+
+    /// Asks the policies of an action.
+    pub(super) fn ask(
+        &self,
+        action: &str,
+        principal: EntityUid,
+        resource: EntityUid,
+        context: Pairs,
+        entities: Vec<Entity>,
+    ) -> Answer {
+        let Some(set) = self.sets.get(action) else {
+            return Answer::failed(format!("there is no action {action:?}"));
+        };
+        set.ask(principal, resource, context, entities, |id| self.name(id))
+    }
+}
+
+impl Answer {
+    fn failed(error: String) -> Self {
+        Self { permitted: false, policies: Vec::new(), errors: vec![error] }
+    }
+}
+
+/// Typed context: no JSON on the way.
+pub(super) type Pairs = Vec<(String, RestrictedExpression)>;
+
+impl ActionSet {
+    fn narrow(action: &str, whole: &PolicySet) -> Self {
+        let action = uid("Action", action);
+        let mut policies = PolicySet::new();
+        for policy in whole.policies() {
+            let fits = match policy.action_constraint() {
+                ActionConstraint::Any => true,
+                ActionConstraint::Eq(only) => only == action,
+                ActionConstraint::In(list) => list.contains(&action),
+            };
+            if fits {
+                // Ids within one set are unique, so that adding cannot fail; were it to, less is permitted only
+                // if the policy is a permit, so that the whole set is the answer then.
+                if policies.add(policy.clone()).is_err() {
+                    return Self { action, policies: whole.clone() };
+                }
+            }
+        }
+        Self { action, policies }
+    }
+
+    fn ask(
+        &self,
+        principal: EntityUid,
+        resource: EntityUid,
+        context: Pairs,
+        entities: Vec<Entity>,
+        name: impl Fn(&PolicyId) -> String,
+    ) -> Answer {
+        let context = match Context::from_pairs(context) {
+            Ok(context) => context,
+            Err(error) => return Answer::failed(error.to_string()),
+        };
+        let entities = match Entities::from_entities(entities, None) {
+            Ok(entities) => entities,
+            Err(error) => return Answer::failed(error.to_string()),
+        };
+        let request = match Request::new(principal, self.action.clone(), resource, context, None) {
+            Ok(request) => request,
+            Err(error) => return Answer::failed(error.to_string()),
+        };
+        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        let mut policies: Vec<String> = response.diagnostics().reason().map(name).collect();
+        policies.sort();
+        let permitted = response.decision() == Decision::Allow && errors.is_empty();
+        Answer { permitted, policies, errors }
+    }
+}
+
+/// The part of the schema that one file is checked against: what is common, and the section that bears its name.
+///
+/// Checked against all actions, a policy of guardrails.cedar that holds for any action could not look at its
+/// context, since people's actions have another one.
+///
+/// # Errors
+/// Only if the program was built with a broken schema.
+pub(super) fn schema(file: &str) -> Result<Schema, Problem> {
+    let mut sections = SCHEMA.split("\n// ---- ");
+    let common = sections.next().unwrap_or_default();
+    let own = sections.find_map(|section| section.strip_prefix(file)).and_then(|rest| rest.split_once('\n'));
+    let text = format!("{common}\n{}", own.map_or("", |(_, text)| text));
+    Schema::from_cedarschema_str(&text)
+        .map(|(schema, _)| schema)
+        .map_err(|error| Problem::error("schema.cedarschema", Position::START, error.to_string()))
+}
+
+/// An entity id of one of the schema's types.
+pub(super) fn uid(type_name: &'static str, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(type_of(type_name), EntityId::new(id))
+}
+
+fn type_of(name: &'static str) -> EntityTypeName {
+    use std::sync::LazyLock;
+    static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
+        let names = ["Action", "Runbook", "Plugin", "Capability", "Labels", "System", "Role", "Person"];
+        names.into_iter().filter_map(|name| Some((name, name.parse().ok()?))).collect()
+    });
+    TYPES.get(name).cloned().expect("every name that this module's callers use is in the list above")
+}
+
+/// Text as Cedar's.
+pub(super) fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn names(policies: &PolicySet, reader: &mut Reader<'_>) -> HashMap<PolicyId, String> {
+    let mut names: HashMap<PolicyId, String> = HashMap::new();
+    for policy in policies.policies() {
+        let given = policy.annotation("id").filter(|id| !id.is_empty());
+        let name = given.map_or_else(|| policy.id().to_string(), str::to_owned);
+        if names.values().any(|taken| *taken == name) {
+            reader.error(Position::START, format!("two policies have the @id {name:?}"));
+        }
+        names.insert(policy.id().clone(), name);
+    }
+    names
+}
+
+fn note(reader: &mut Reader<'_>, text: &str, detail: &DetailedError) {
+    let help = detail.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+    let message = format!("{}{help}", detail.message.replace('\n', " "));
+    reader.error(place(text, detail), message);
+    for related in &detail.related {
+        note(reader, text, related);
+    }
+}
+
+fn place(text: &str, detail: &DetailedError) -> Position {
+    detail
+        .source_locations
+        .first()
+        .map_or(Position::START, |label| Position::of_offset(text, label.loc.start))
+}
+
+#[cfg(test)]
+impl Rules {
+    /// The same rules, asking the whole set for each action: what the narrowed sets must agree with.
+    pub(super) fn widened(&self, whole: &PolicySet) -> Self {
+        let mut wide = self.clone();
+        for set in wide.sets.values_mut() {
+            set.policies = whole.clone();
+        }
+        wide
+    }
+}

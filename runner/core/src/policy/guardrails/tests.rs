@@ -1,0 +1,213 @@
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+
+use cedar_policy::PolicySet;
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::cedar;
+use crate::policy::facts::{Effects, PluginKind, Standing};
+use crate::policy::problem::Problem;
+
+const DEFAULT: &str = include_str!("../../../../../policies/guardrails.cedar");
+
+fn load(text: &str) -> (Guardrails, Vec<Problem>) {
+    let mut reader = Reader::new(FILE);
+    let guardrails = Guardrails::load(&mut reader, text, &cedar::schema(FILE).unwrap());
+    (guardrails, reader.finish())
+}
+
+fn plugin(effects: Effects) -> PluginFacts {
+    PluginFacts {
+        name: "restart-service".to_owned(),
+        version: "1.2.0".to_owned(),
+        kind: PluginKind::Remediation,
+        effects,
+        standing: Standing::Automatic,
+        capabilities: BTreeSet::from(["service".to_owned()]),
+    }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    [("env", "production"), ("unit", "web.service")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+fn ask(guardrails: &Guardrails, effects: Effects) -> Allowed {
+    guardrails.may_act(&ActQuestion {
+        runbook: "restart",
+        autonomy: Autonomy::Automatic,
+        plugin: &plugin(effects),
+        target: "web-7",
+        alert: None,
+        labels: &labels(),
+        effects_count: 1,
+        irreversible: effects == Effects::Irreversible,
+        manual: false,
+    })
+}
+
+fn ask_effect(guardrails: &Guardrails, target: &str) -> Answer {
+    let call = Call {
+        capability: "service".to_owned(),
+        function: "restart".to_owned(),
+        target: target.to_owned(),
+        arguments: serde_json::Value::Null,
+    };
+    guardrails.may_effect(&EffectQuestion {
+        runbook: "restart",
+        plugin: &plugin(Effects::Reversible),
+        target: "web-7",
+        call: &call,
+        irreversible: false,
+        unplanned: false,
+    })
+}
+
+#[test]
+fn default_lets_act_alone_what_can_be_undone() {
+    let (guardrails, problems) = load(DEFAULT);
+    assert_eq!(problems, []);
+    let Allowed::ActAlone(answer) = ask(&guardrails, Effects::Reversible) else { panic!() };
+    assert_eq!(answer.policies, ["alone-unless-irreversible"]);
+    let Allowed::ActWithApproval { permitted, alone } = ask(&guardrails, Effects::Irreversible) else {
+        panic!()
+    };
+    assert_eq!(permitted.policies, ["people-may-approve"]);
+    assert_eq!(alone.why(FILE), "nothing in guardrails.cedar permits it");
+    assert!(ask_effect(&guardrails, "web-7/service:web.service").permitted);
+}
+
+#[test]
+fn absence_denies() {
+    for guardrails in [Guardrails::none(), load("").0] {
+        assert!(matches!(ask(&guardrails, Effects::ReadOnly), Allowed::Neither(_)));
+        assert!(!ask_effect(&guardrails, "x").permitted);
+    }
+}
+
+#[test]
+fn a_forbid_names_itself() {
+    let text = format!(
+        "{DEFAULT}
+        @id(\"production-asks\") forbid (principal, action == Action::\"act-alone\", resource)
+        when {{ context.labels.hasTag(\"env\") && context.labels.getTag(\"env\") == \"production\" }};
+        @id(\"not-the-database\") forbid (principal, action == Action::\"effect\", resource == Capability::\"service\")
+        when {{ context.effect_target like \"*/service:postgresql*\" }};"
+    );
+    let (guardrails, problems) = load(&text);
+    assert_eq!(problems, []);
+    let Allowed::ActWithApproval { alone, .. } = ask(&guardrails, Effects::Reversible) else { panic!() };
+    assert_eq!(alone.why(FILE), "forbidden by production-asks of guardrails.cedar");
+    let answer = ask_effect(&guardrails, "db-1/service:postgresql@15.service");
+    assert_eq!(answer.policies, ["not-the-database"]);
+    assert!(ask_effect(&guardrails, "db-1/service:web.service").permitted);
+}
+
+#[test]
+fn errors_have_their_places() {
+    for (text, place, wanted) in [
+        ("permit (principal,\n  action == ;", "guardrails.cedar:2:", "unexpected token"),
+        ("permit (principal, action == Action::\"fly\", resource);", "guardrails.cedar:1:", "fly"),
+        (
+            "permit (principal, action == Action::\"effect\", resource)\nwhen { context.nonsense };",
+            "guardrails.cedar:2:8:",
+            "nonsense",
+        ),
+        (
+            "permit (principal, action == Action::\"approve\", resource);",
+            "guardrails.cedar:1:1:",
+            "act-alone",
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);",
+            "guardrails.cedar:1:1:",
+            "two policies",
+        ),
+    ] {
+        let problems: Vec<String> = load(text).1.iter().map(ToString::to_string).collect();
+        let found = problems.iter().any(|problem| problem.starts_with(place) && problem.contains(wanted));
+        assert!(found, "{text}: {problems:#?}");
+    }
+}
+
+fn policy() -> impl Strategy<Value = String> {
+    let effect = prop::sample::select(vec!["permit", "forbid"]);
+    let scope = prop::sample::select(vec![
+        "action",
+        "action == Action::\"act-alone\"",
+        "action == Action::\"act-with-approval\"",
+        "action == Action::\"effect\"",
+        "action in [Action::\"act-alone\", Action::\"act-with-approval\"]",
+    ]);
+    let condition = prop::sample::select(vec![
+        "",
+        "when { context.irreversible }",
+        "unless { context.irreversible }",
+        "when { context.target == \"web-7\" }",
+        "when { context.target like \"db-*\" }",
+    ]);
+    (effect, scope, condition).prop_map(|(effect, scope, condition)| {
+        format!("{effect} (principal, {scope}, resource) {condition};\n")
+    })
+}
+
+/// How far an answer goes: 0 is not at all.
+fn rank(allowed: &Allowed) -> u8 {
+    match allowed {
+        Allowed::Neither(_) => 0,
+        Allowed::ActWithApproval { .. } => 1,
+        Allowed::ActAlone(_) => 2,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn adding_a_forbid_never_permits_more(
+        policies in prop::collection::vec(policy(), 0..8),
+        added in policy(),
+        irreversible in any::<bool>(),
+    ) {
+        let effects = if irreversible { Effects::Irreversible } else { Effects::Reversible };
+        let text = policies.concat();
+        let more = format!("{text}{}", added.replacen("permit", "forbid", 1));
+        let (before, after) = (load(&text).0, load(&more).0);
+        prop_assert!(rank(&ask(&after, effects)) <= rank(&ask(&before, effects)));
+        prop_assert!(ask_effect(&before, "x").permitted || !ask_effect(&after, "x").permitted);
+    }
+
+    #[test]
+    fn narrowed_sets_agree_with_the_whole(
+        policies in prop::collection::vec(policy(), 0..10),
+        irreversible in any::<bool>(),
+    ) {
+        let effects = if irreversible { Effects::Irreversible } else { Effects::Reversible };
+        let text = policies.concat();
+        let narrowed = load(&text).0;
+        let whole = Guardrails { rules: narrowed.rules.widened(&PolicySet::from_str(&text).unwrap()) };
+        prop_assert_eq!(ask(&narrowed, effects), ask(&whole, effects));
+        prop_assert_eq!(ask_effect(&narrowed, "x"), ask_effect(&whole, "x"));
+    }
+}
+
+#[test]
+fn twelve_policies_take_microseconds() {
+    let text: String = (0..10)
+        .map(|n| format!("forbid (principal, action, resource) when {{ context.target == \"db-{n}\" }};\n"))
+        .chain([DEFAULT.to_owned()])
+        .collect();
+    let (guardrails, problems) = load(&text);
+    assert_eq!(problems, []);
+    let start = std::time::Instant::now();
+    let rounds = 2_000;
+    for _ in 0..rounds {
+        assert!(matches!(ask(&guardrails, Effects::Reversible), Allowed::ActAlone(_)));
+    }
+    let act = start.elapsed() / rounds;
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        assert!(ask_effect(&guardrails, "x").permitted);
+    }
+    println!("act: {act:?}, effect: {:?}", start.elapsed() / rounds);
+}

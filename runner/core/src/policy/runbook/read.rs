@@ -1,0 +1,302 @@
+//! Reads a runbook from YAML, strictly: unknown keys and parts of later versions are refused.
+
+use std::time::Duration;
+
+use super::{Gate, Probe, Runbook, Separation, Step, Verify};
+use crate::id::Digest;
+use crate::policy::facts::{Autonomy, Effects};
+use crate::policy::matcher::{self, Matcher};
+use crate::policy::problem::{Position, Problem};
+use crate::policy::reader::{Fields, Reader};
+use crate::policy::template::{Input, Template, Templates};
+use crate::policy::yaml::{self, Node, Tree};
+
+const KEYS: [&str; 15] = [
+    "runbook",
+    "description",
+    "priority",
+    "match",
+    "schedule",
+    "target",
+    "autonomy",
+    "steps",
+    "gate",
+    "group",
+    "limits",
+    "verify",
+    "undo",
+    "tell",
+    "parallel",
+];
+const LATER: [&str; 5] = ["schedule", "group", "limits", "tell", "undo"];
+const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
+const GATE_KEYS: [&str; 5] = ["approvals", "roles", "expires", "separation", "escalate"];
+const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
+const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
+const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
+
+/// The most steps of one runbook.
+const MOST_STEPS: usize = 32;
+
+/// The most probes of one runbook.
+const MOST_PROBES: usize = 32;
+
+/// Reads one file.
+///
+/// # Errors
+/// All problems of the file. Its warnings come with the runbook.
+pub fn read(file: &str, text: &str) -> Result<(Runbook, Vec<Problem>), Vec<Problem>> {
+    let root = yaml::parse(file, text).map_err(|problem| vec![problem])?;
+    let mut reading = Reading { reader: Reader::new(file), templates: Templates::new(file) };
+    let runbook = reading.runbook(&root, text);
+    let failed = reading.reader.failed();
+    let problems = reading.reader.finish();
+    match runbook {
+        Some(runbook) if !failed => Ok((Runbook { templates: reading.templates, ..runbook }, problems)),
+        _ => Err(problems),
+    }
+}
+
+struct Reading<'f> {
+    reader: Reader<'f>,
+    templates: Templates,
+}
+
+impl Reading<'_> {
+    fn runbook(&mut self, root: &Node, text: &str) -> Option<Runbook> {
+        let fields = self.reader.fields(root, "the runbook", &KEYS);
+        self.later(fields);
+        let name = self.reader.required(fields, "runbook", "the runbook");
+        let name = name.and_then(|node| self.reader.name(node, "runbook"));
+        let description = self.optional(fields, "description", |reading, node| {
+            reading.reader.text(node, "description").map(str::to_owned)
+        });
+        let priority = self
+            .optional(fields, "priority", |this, node| this.reader.integer(node, "priority", -1000, 1000));
+        let matchers = self.matchers(fields);
+        let target = self.optional(fields, "target", |this, node| this.template(node, "target"));
+        let autonomy = self
+            .optional(fields, "autonomy", |this, node| this.reader.word(node, "autonomy", &Autonomy::WORDS));
+        let steps = self.steps(fields);
+        let gate = self.optional(fields, "gate", |this, node| Some(this.gate(node)));
+        let verify = self.optional(fields, "verify", Self::verify);
+        let parallel = self.optional(fields, "parallel", |this, node| this.reader.boolean(node, "parallel"));
+        Some(Runbook {
+            name: name?.to_owned(),
+            description: description.unwrap_or_default(),
+            priority: priority.unwrap_or_default(),
+            matchers,
+            target,
+            autonomy: autonomy.unwrap_or(Autonomy::Approve),
+            steps,
+            gate: gate.unwrap_or_default(),
+            verify,
+            parallel: parallel.unwrap_or_default(),
+            file: self.reader.file().to_owned(),
+            digest: Digest::of(text.as_bytes()),
+            templates: Templates::new(self.reader.file()),
+        })
+    }
+
+    fn optional<T>(
+        &mut self,
+        fields: Fields<'_>,
+        key: &str,
+        read: impl FnOnce(&mut Self, &Node) -> Option<T>,
+    ) -> Option<T> {
+        fields.get(key).and_then(|node| read(self, node))
+    }
+
+    /// What a later version will know must not be without effect in this one.
+    fn later(&mut self, fields: Fields<'_>) {
+        for key in LATER {
+            let Some(entry) = fields.entry(key) else { continue };
+            if key == "undo" {
+                let never = matches!(&entry.node.tree, Tree::Text(text) if text == "never");
+                if !never {
+                    let message = "\"undo\" other than \"never\" is not available in this version";
+                    self.reader.error(entry.node.at, message);
+                }
+            } else {
+                self.reader.refuse_later(fields, "a runbook", &[key]);
+            }
+        }
+    }
+
+    fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
+        let Some(node) = fields.get("match") else {
+            let message = "without \"match\" this runbook is started by hand only; write \"match: []\" if so";
+            self.reader.warning(fields.at(), message);
+            return Vec::new();
+        };
+        let mut matchers = Vec::new();
+        for item in self.reader.list(node, "match").unwrap_or_default() {
+            let Some(text) = self.reader.text(item, "each of match") else { continue };
+            match matcher::parse(text) {
+                Ok(parsed) => matchers.extend(parsed),
+                Err(error) => self.reader.error(item.at, format!("matcher {text:?}: {error}")),
+            }
+        }
+        let all_empty = !matchers.is_empty() && matchers.iter().all(|m| m.matches(&Default::default()));
+        if all_empty {
+            let message = "these matchers fit an alert without any label: say what the runbook is for";
+            self.reader.error(node.at, message);
+        }
+        matchers
+    }
+
+    fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
+        let text = self.reader.text(node, key)?;
+        let compiled = self.templates.compile(key, text);
+        compiled.map_err(|error| self.template_error(node.at, &error.key, &error.message)).ok()
+    }
+
+    fn template_error(&mut self, at: Position, key: &str, message: &str) {
+        self.reader.error(at, format!("template {key:?}: {message}"));
+    }
+
+    fn steps(&mut self, fields: Fields<'_>) -> Vec<Step> {
+        let Some(node) = self.reader.required(fields, "steps", "the runbook") else { return Vec::new() };
+        let Some(items) = self.reader.list(node, "steps") else { return Vec::new() };
+        if items.is_empty() || items.len() > MOST_STEPS {
+            self.reader.error(node.at, format!("steps must be from 1 to {MOST_STEPS}"));
+        }
+        items.iter().enumerate().filter_map(|(index, item)| self.step(index, item)).collect()
+    }
+
+    fn step(&mut self, index: usize, node: &Node) -> Option<Step> {
+        let what = format!("steps[{index}]");
+        let fields = self.reader.fields(node, &what, &STEP_KEYS);
+        let plugin = self.reader.required(fields, "plugin", &what);
+        let plugin = plugin.and_then(|node| self.reader.name(node, "plugin"));
+        let effects =
+            self.optional(fields, "effects", |this, node| this.reader.word(node, "effects", &Effects::WORDS));
+        let input = match fields.get("input") {
+            Some(node) => self.input(&format!("{what}.input"), node),
+            None => Some(Input::Literal(serde_json::json!({}))),
+        };
+        Some(Step { plugin: plugin?.to_owned(), input: input?, effects, at: node.at })
+    }
+
+    fn input(&mut self, key: &str, node: &Node) -> Option<Input> {
+        match self.templates.compile_input(key, node) {
+            Ok(input) => Some(input),
+            Err(errors) => {
+                for (at, error) in errors {
+                    self.template_error(at, &error.key, &error.message);
+                }
+                None
+            }
+        }
+    }
+
+    fn gate(&mut self, node: &Node) -> Gate {
+        let fields = self.reader.fields(node, "gate", &GATE_KEYS);
+        self.reader.refuse_later(fields, "gate", &["escalate"]);
+        let default = Gate::default();
+        let approvals = self
+            .optional(fields, "approvals", |this, node| this.reader.integer(node, "approvals", 1, 16))
+            .and_then(|number| u32::try_from(number).ok());
+        let roles = self.optional(fields, "roles", |this, node| {
+            let roles = this.reader.texts(node, "roles")?;
+            if roles.is_empty() {
+                this.reader.error(node.at, "roles must name at least one role");
+            }
+            Some(roles)
+        });
+        let expires = self.optional(fields, "expires", |this, node| {
+            let expires = this.reader.duration(node, "expires")?;
+            if expires.is_zero() {
+                this.reader.error(node.at, "expires must be longer than 0s");
+            }
+            Some(expires)
+        });
+        let words = [("default", Separation::Default), ("none", Separation::None)];
+        let separation =
+            self.optional(fields, "separation", |this, node| this.reader.word(node, "separation", &words));
+        Gate {
+            approvals: approvals.unwrap_or(default.approvals),
+            roles: roles.unwrap_or(default.roles),
+            expires: expires.unwrap_or(default.expires),
+            separation: separation.unwrap_or(default.separation),
+        }
+    }
+
+    fn verify(&mut self, node: &Node) -> Option<Verify> {
+        let fields = self.reader.fields(node, "verify", &VERIFY_KEYS);
+        let mut duration = |key: &str| {
+            self.optional(fields, key, |this, node| this.reader.duration(node, &format!("verify.{key}")))
+        };
+        let within = duration("within").unwrap_or(Duration::from_secs(10 * 60));
+        let stable_for = duration("stable_for").unwrap_or(Duration::from_secs(30));
+        let interval = duration("interval").unwrap_or(Duration::from_secs(5));
+        if interval < Duration::from_millis(100) {
+            self.reader.error(fields.at(), "verify.interval must be at least 100ms");
+        }
+        let probes = self.reader.required(fields, "probes", "verify")?;
+        let items = self.reader.list(probes, "verify.probes")?;
+        if items.is_empty() || items.len() > MOST_PROBES {
+            self.reader.error(probes.at, format!("verify.probes must be from 1 to {MOST_PROBES}"));
+        }
+        let probes = items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        Some(Verify { within, stable_for, interval, probes })
+    }
+
+    fn probe(&mut self, index: usize, node: &Node) -> Option<Probe> {
+        let key = format!("verify.probes[{index}]");
+        let fields = self.reader.fields(node, &key, &PROBES);
+        let [entry] = fields.entries() else {
+            let valid = PROBES.join(", ");
+            self.reader.error(node.at, format!("{key} must have exactly one key of {valid}"));
+            return None;
+        };
+        let what = format!("{key}.{}", entry.key);
+        match entry.key.as_str() {
+            "http" => self.http_probe(&what, &entry.node),
+            "tcp" => {
+                let fields = self.reader.fields(&entry.node, &what, &["address"]);
+                Some(Probe::Tcp { address: self.required_template(fields, "address", &what)? })
+            }
+            "service" => self.service_probe(&what, &entry.node),
+            "alert_resolved" => {
+                self.reader.fields(&entry.node, &what, &[]);
+                Some(Probe::AlertResolved)
+            }
+            "plugin" => {
+                self.reader.fields(&entry.node, &what, &[]);
+                Some(Probe::Plugin)
+            }
+            _ => None,
+        }
+    }
+
+    fn required_template(&mut self, fields: Fields<'_>, key: &str, what: &str) -> Option<Template> {
+        let node = self.reader.required(fields, key, what)?;
+        self.template(node, &format!("{what}.{key}"))
+    }
+
+    fn http_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
+        let fields = self.reader.fields(node, what, &["url", "method", "status", "body_contains"]);
+        let url = self.required_template(fields, "url", what);
+        let words = [("GET", "GET"), ("HEAD", "HEAD")];
+        let method = self.optional(fields, "method", |this, node| this.reader.word(node, "method", &words));
+        let status = self
+            .optional(fields, "status", |this, node| this.reader.integer(node, "status", 100, 599))
+            .and_then(|status| u16::try_from(status).ok());
+        let body_contains = self.optional(fields, "body_contains", |this, node| {
+            this.template(node, &format!("{what}.body_contains"))
+        });
+        Some(Probe::Http { url: url?, method: method.unwrap_or("GET").to_owned(), status, body_contains })
+    }
+
+    fn service_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
+        let fields = self.reader.fields(node, what, &["unit", "state"]);
+        let unit = self.required_template(fields, "unit", what);
+        let words = UNIT_STATES.map(|state| (state, state));
+        let state = self.optional(fields, "state", |this, node| this.reader.word(node, "state", &words));
+        Some(Probe::Service { unit: unit?, state: state.unwrap_or("active").to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::policy::runbook::ReadyProbe;
+use crate::policy::template::Values;
+
+const WHOLE: &str = r#"
+runbook: restart-unhealthy-service
+description: Restart a unit that stopped answering.
+priority: 5
+match: ['alertname="ServiceDown"', 'severity=~"critical|error"']
+target: '{{ labels.instance }}'
+autonomy: automatic
+steps:
+  - plugin: restart-service
+    input: { unit: '{{ labels.unit }}', tries: 3 }
+    effects: irreversible
+  - plugin: http-request
+gate: { approvals: 2, roles: [operator, sre], expires: 1h30m, separation: none }
+verify:
+  within: 10m
+  stable_for: 0s
+  interval: 2s
+  probes:
+    - http: { url: 'http://{{ labels.instance }}/healthz', status: 200, body_contains: ok }
+    - tcp: { address: '{{ labels.instance }}:22' }
+    - alert_resolved: {}
+    - service: { unit: web.service }
+    - plugin: {}
+undo: never
+parallel: true
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    read("r.yaml", text).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn reads_every_part() {
+    let (runbook, warnings) = read("r.yaml", WHOLE).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!((runbook.name.as_str(), runbook.priority), ("restart-unhealthy-service", 5));
+    assert_eq!(runbook.matchers.len(), 2);
+    assert_eq!(runbook.autonomy, Autonomy::Automatic);
+    assert_eq!(runbook.steps[0].effects(Effects::Reversible), Effects::Irreversible);
+    assert_eq!(runbook.steps[1].effects(Effects::Irreversible), Effects::Irreversible);
+    assert_eq!(runbook.gate.expires, Duration::from_secs(5400));
+    assert!(runbook.parallel);
+
+    let labels = BTreeMap::from([("instance", "web-7"), ("unit", "web.service")]);
+    let labels = labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let values = Values::new(&labels, None, None, Some("web-7"));
+    assert_eq!(runbook.target(&values).unwrap().as_deref(), Some("web-7"));
+    let input = runbook.input(&runbook.steps[0], &values).unwrap();
+    assert_eq!(input, json!({"unit": "web.service", "tries": 3}));
+    assert_eq!(runbook.input(&runbook.steps[1], &values).unwrap(), json!({}));
+    let probes = runbook.probes(&values).unwrap();
+    assert_eq!(probes[1], ReadyProbe::Tcp { address: "web-7:22".to_owned() });
+    assert_eq!(probes.len(), 5);
+
+    let nothing = Values::new(&BTreeMap::new(), None, None, None);
+    let error = runbook.target(&nothing).unwrap_err().to_string();
+    assert_eq!(error, "r.yaml: template \"target\": there is no labels.instance");
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let (runbook, _) = read("r.yaml", "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n").unwrap();
+    assert_eq!(runbook.autonomy, Autonomy::Approve);
+    assert_eq!(runbook.gate, Gate::default());
+    assert!(runbook.verify.is_none() && runbook.target.is_none() && !runbook.parallel);
+    let text =
+        "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\nverify: { probes: [{ plugin: {} }] }\n";
+    let verify = read("r.yaml", text).unwrap().0.verify.unwrap();
+    assert_eq!(verify.stable_for, Duration::from_secs(30));
+    assert_eq!(verify.within, Duration::from_secs(600));
+}
+
+#[test]
+fn reports_all_problems_at_once_with_their_places() {
+    let text = "runbook: a b\nmatcher: []\nautonomy: full\nsteps:\n  - plugni: x\n    input: '{{ x'\ngate: { approvals: 0 }\n";
+    let problems = problems(text);
+    for (place, wanted) in [
+        ("r.yaml:1:10:", "a name is made of"),
+        ("r.yaml:2:1:", "did you mean \"match\"?"),
+        ("r.yaml:3:11:", "valid are observe, approve, automatic"),
+        (
+            "r.yaml:5:5:",
+            "unknown key \"plugni\" in steps[0] (did you mean \"plugin\"?); valid keys: plugin, input",
+        ),
+        ("r.yaml:5:5:", "steps[0] needs the key \"plugin\""),
+        ("r.yaml:6:12:", "template \"steps[0].input\""),
+        ("r.yaml:7:20:", "a whole number from 1 to 16"),
+    ] {
+        let found = problems.iter().any(|problem| problem.starts_with(place) && problem.contains(wanted));
+        assert!(found, "{place} {wanted}: {problems:#?}");
+    }
+}
+
+#[test]
+fn parts_of_later_versions_are_refused_not_ignored() {
+    let base = "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n";
+    for part in [
+        "schedule: '0 3 * * 1-5'",
+        "group: web",
+        "limits: { per_target: 1 per 10m }",
+        "tell: [team-chat]",
+        "undo: when-not-fixed",
+        "gate: { escalate: [{ after: 10m, to: someone }] }",
+    ] {
+        let problems = problems(&format!("{base}{part}\n"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("is not available in this version"), "{problems:?}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    let base = "runbook: a\nmatch: ['x=\"y\"']\n";
+    for (part, wanted) in [
+        ("steps: []", "steps must be from 1"),
+        ("match: x", "twice|duplicate"),
+        ("steps: [{ plugin: p }]\ngate: { expires: 0s }", "expires must be longer"),
+        ("steps: [{ plugin: p }]\nverify: { probes: [] }", "must be from 1"),
+        (
+            "steps: [{ plugin: p }]\nverify: { probes: [{ http: { url: x }, tcp: { address: y } }] }",
+            "exactly one",
+        ),
+        ("steps: [{ plugin: p }]\nverify: { probes: [{ http: { status: 200 } }] }", "needs the key \"url\""),
+        (
+            "steps: [{ plugin: p }]\nverify: { probes: [{ service: { unit: a, state: up } }] }",
+            "valid are active",
+        ),
+    ] {
+        let problems = problems(&format!("{base}{part}\n")).join("\n");
+        assert!(wanted.split('|').any(|wanted| problems.contains(wanted)), "{part}: {problems}");
+    }
+    let all = problems("runbook: a\nmatch: ['x=~\".*\"']\nsteps: [{ plugin: p }]\n");
+    assert!(all[0].contains("without any label"), "{all:?}");
+}
+
+#[test]
+fn without_match_it_is_for_hands_only_and_says_so() {
+    let (runbook, warnings) = read("r.yaml", "runbook: a\nsteps: [{ plugin: p }]\n").unwrap();
+    assert!(runbook.matchers.is_empty());
+    assert!(warnings[0].to_string().starts_with("r.yaml:1:1: warning: without \"match\""));
+}

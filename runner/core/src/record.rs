@@ -1,0 +1,248 @@
+//! What is known of an alert: folded from its events, as runs are from theirs.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, Status};
+use crate::decision::Decision;
+use crate::event::{Event, Fact};
+use crate::id::{AlertId, RunId};
+use crate::run::MAX_DECISIONS;
+
+/// Whether an alert still stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It fires.
+    Firing,
+    /// It is over.
+    Resolved,
+    /// It was not heard of for too long.
+    Stale,
+}
+
+impl Standing {
+    /// The word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// One firing of one alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Its id.
+    pub id: AlertId,
+    /// The source's name.
+    pub source: String,
+    /// The alert, as it was first received; none when its payload was removed.
+    pub alert: Option<Alert>,
+    /// Whether it still stands.
+    pub status: Standing,
+    /// When it was first received.
+    pub received_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub last_seen: DateTime<Utc>,
+    /// When it was over.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How often it was delivered again.
+    pub repeats: u64,
+    /// The runs that were made for it.
+    pub runs: Vec<RunId>,
+    /// Its decision trace.
+    pub decisions: Vec<Decision>,
+}
+
+impl AlertRecord {
+    /// The record that an `alert-received` event begins; `None` for any other event.
+    #[must_use]
+    pub fn begin(event: &Event) -> Option<Self> {
+        let (Fact::AlertReceived(leaf, outside), Some(id)) = (&event.fact, &event.alert) else { return None };
+        let outside = outside.get();
+        Some(Self {
+            id: id.clone(),
+            source: leaf.source.clone(),
+            alert: outside.map(|o| o.alert.clone()),
+            status: match leaf.status {
+                Status::Firing => Standing::Firing,
+                Status::Resolved => Standing::Resolved,
+            },
+            received_at: event.at,
+            last_seen: event.at,
+            ended_at: None,
+            repeats: 0,
+            runs: outside.map(|o| o.runs.clone()).unwrap_or_default(),
+            decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// What the event makes of the record; events of other kinds leave it as it is.
+    pub fn apply(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::AlertRepeated(_, outside) => {
+                self.repeats += 1;
+                self.last_seen = event.at;
+                if let Some(outside) = outside.get() {
+                    self.runs.extend(outside.runs.iter().cloned());
+                    let room = MAX_DECISIONS.saturating_sub(self.decisions.len());
+                    self.decisions.extend(outside.decisions.iter().take(room).cloned());
+                }
+            }
+            Fact::AlertResolved(leaf, _) => {
+                self.status = Standing::Resolved;
+                self.last_seen = event.at;
+                self.ended_at = Some(leaf.ends_at.unwrap_or(event.at));
+            }
+            Fact::AlertStale(..) => {
+                self.status = Standing::Stale;
+                self.ended_at = Some(event.at);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it was last heard of longer than `stale_after` ago.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>, stale_after: TimeDelta) -> bool {
+        self.status == Standing::Firing && now - self.last_seen > stale_after
+    }
+}
+
+/// What a delivered alert is to those received before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// A firing that was not known.
+    New,
+    /// The same firing again.
+    Repeat,
+    /// The end of a known firing.
+    Resolves,
+    /// The end of a firing that is over, or was never heard of.
+    AlreadyOver,
+}
+
+/// The little that is needed of an alert to tell whether another delivery is the same firing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: AlertId,
+    /// Whether it still stands.
+    pub status: Standing,
+    /// Start of the firing, where the sender told.
+    pub starts_at: Option<DateTime<Utc>>,
+}
+
+impl From<&AlertRecord> for Known {
+    fn from(record: &AlertRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            status: record.status,
+            starts_at: record.alert.as_ref().and_then(|alert| alert.starts_at),
+        }
+    }
+}
+
+/// An alert is source, fingerprint and start of this firing; where the sender tells no start, the first firing
+/// after a resolve. `known` is the latest one of the same source and fingerprint.
+#[must_use]
+pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
+    let same_start = |known: &Known| match (alert.starts_at, known.starts_at) {
+        (Some(new), Some(old)) => new == old,
+        _ => true,
+    };
+    // A late repeat of a firing that is known to be over starts nothing.
+    let late_repeat = |known: &Known| known.starts_at.is_some() && alert.starts_at == known.starts_at;
+    match (alert.status, known) {
+        (Status::Firing, Some(known)) => match known.status {
+            Standing::Firing if same_start(known) => Identity::Repeat,
+            Standing::Resolved if late_repeat(known) => Identity::Repeat,
+            Standing::Firing | Standing::Resolved | Standing::Stale => Identity::New,
+        },
+        (Status::Firing, None) => Identity::New,
+        (Status::Resolved, Some(known)) if known.status != Standing::Resolved => Identity::Resolves,
+        (Status::Resolved, _) => Identity::AlreadyOver,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Severity;
+    use crate::id::Digest;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn alert(status: Status, starts: Option<i64>) -> Alert {
+        Alert {
+            id: None,
+            source: "s".to_owned(),
+            fingerprint: "f".to_owned(),
+            status,
+            severity: Severity::Warning,
+            title: None,
+            description: None,
+            service: None,
+            target: None,
+            labels: Default::default(),
+            annotations: Default::default(),
+            starts_at: starts.map(at),
+            ends_at: None,
+            links: Vec::new(),
+            raw_digest: Digest::of(b""),
+        }
+    }
+
+    fn record(status: Standing, starts: Option<i64>) -> AlertRecord {
+        AlertRecord {
+            id: AlertId::from_bits(1),
+            source: "s".to_owned(),
+            alert: Some(alert(Status::Firing, starts)),
+            status,
+            received_at: at(0),
+            last_seen: at(0),
+            ended_at: None,
+            repeats: 0,
+            runs: Vec::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_alert_is_source_fingerprint_and_start() {
+        let known = |status, starts| Some(record(status, starts));
+        for (status, starts, known, wanted) in [
+            (Status::Firing, Some(5), None, Identity::New),
+            (Status::Firing, Some(5), known(Standing::Firing, Some(5)), Identity::Repeat),
+            (Status::Firing, Some(6), known(Standing::Firing, Some(5)), Identity::New),
+            (Status::Firing, None, known(Standing::Firing, None), Identity::Repeat),
+            (Status::Firing, None, known(Standing::Resolved, None), Identity::New),
+            (Status::Firing, Some(5), known(Standing::Resolved, Some(5)), Identity::Repeat),
+            (Status::Firing, Some(5), known(Standing::Stale, Some(5)), Identity::New),
+            (Status::Resolved, Some(5), known(Standing::Firing, Some(5)), Identity::Resolves),
+            (Status::Resolved, Some(5), known(Standing::Stale, Some(5)), Identity::Resolves),
+            (Status::Resolved, Some(5), known(Standing::Resolved, Some(5)), Identity::AlreadyOver),
+            (Status::Resolved, Some(5), None, Identity::AlreadyOver),
+        ] {
+            assert_eq!(
+                identify(&alert(status, starts), known.as_ref().map(Known::from).as_ref()),
+                wanted,
+                "{status:?} {starts:?} {known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn goes_stale_only_while_it_fires() {
+        let day = TimeDelta::hours(12);
+        assert!(record(Standing::Firing, None).is_stale(at(43_201), day));
+        assert!(!record(Standing::Firing, None).is_stale(at(43_200), day));
+        assert!(!record(Standing::Resolved, None).is_stale(at(99_999), day));
+    }
+}

@@ -1,0 +1,606 @@
+//! A run: the state machine of one execution of a runbook, folded from its events.
+//!
+//! [`Run::apply`] is total: it says for each event whether it is legal in the state that the run is in. A
+//! terminal state is never left. What is in memory always equals the fold of what is in the journal.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::decision::{Code, Decision, Reason};
+use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
+use crate::event::{Event, Fact, payload};
+use crate::id::{AlertId, Digest, RunId};
+use crate::plan::StepPlan;
+use crate::policy::ReadyProbe;
+
+/// Where a run is on its road.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It waits for its turn.
+    Queued,
+    /// Its plugins plan.
+    Planning,
+    /// It waits for people, before any effect.
+    Waiting,
+    /// Its plugins act.
+    Running,
+    /// It waits for people, after an effect was possible.
+    Parked,
+    /// The probes look whether the world recovered.
+    Verifying,
+    /// What it did is taken back.
+    Undoing,
+    /// It is over.
+    Ended,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Planning,
+        Self::Waiting,
+        Self::Running,
+        Self::Parked,
+        Self::Verifying,
+        Self::Undoing,
+        Self::Ended,
+    ];
+
+    /// The word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Verifying => "verifying",
+            Self::Undoing => "undoing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The probes say that the world recovered.
+    Fixed,
+    /// A probe says that it is still broken.
+    NotFixed,
+    /// It can't be told.
+    Unknown,
+    /// A connector delivered, a check recorded.
+    Done,
+    /// It was to plan only.
+    Observed,
+    /// A rule said no.
+    Refused,
+    /// A person said no.
+    Rejected,
+    /// Nobody decided in time.
+    Expired,
+    /// It was no longer wanted.
+    Cancelled,
+    /// Plugin or host failed, and no effect was done.
+    Failed,
+}
+
+impl Outcome {
+    /// The word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::NotFixed => "not-fixed",
+            Self::Unknown => "unknown",
+            Self::Done => "done",
+            Self::Observed => "observed",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What the probes say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All passed for long enough, and one had failed before.
+    Fixed,
+    /// One still failed at the end.
+    NotFixed,
+    /// Neither can be said.
+    Unknown,
+}
+
+impl Verdict {
+    /// The outcome of a remediation whose verdict it is.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Fixed => Outcome::Fixed,
+            Self::NotFixed => Outcome::NotFixed,
+            Self::Unknown => Outcome::Unknown,
+        }
+    }
+}
+
+/// What one probe says once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeAnswer {
+    /// It is as it should be.
+    Passed,
+    /// Positive evidence that it is broken.
+    Failed,
+    /// It can't be told.
+    NoAnswer,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// To show its plan.
+    Plan,
+    /// To act.
+    Act,
+}
+
+/// What people are asked, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// How many approvals it takes.
+    pub approvals: u32,
+    /// Roles that may give one; an administrator always may.
+    pub roles: Vec<String>,
+    /// When it is too late.
+    pub expires: DateTime<Utc>,
+    /// Whether separation of duties holds.
+    pub separation: bool,
+}
+
+/// How the recovery of one run is verified, with everything rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPlan {
+    /// Milliseconds that recovery may take.
+    pub within_ms: u64,
+    /// Milliseconds for which the probes must pass without a break.
+    pub stable_for_ms: u64,
+    /// Milliseconds from one round of probes to the next.
+    pub interval_ms: u64,
+    /// What is looked at.
+    pub probes: Vec<ReadyProbe>,
+}
+
+/// One person's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The plan that was shown.
+    pub plan: Digest,
+    /// What they said.
+    pub comment: Option<String>,
+}
+
+/// An effect, planned, done, or both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EffectRecord {
+    /// The call; none when its payload was removed.
+    pub call: Option<Call>,
+    /// Why, in the plugin's words.
+    pub reason: String,
+    /// What may be done when it is in doubt.
+    pub repeat: Repeat,
+    /// What the plan assumed of its answer; none for an effect outside the plan.
+    pub assumed: Option<Answer>,
+    /// Fixed at the first intent.
+    pub key: Option<String>,
+    /// Where it stands.
+    pub status: EffectStatus,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Its exact bytes.
+    pub plugin_digest: Digest,
+    /// Its rendered input; none when its payload was removed.
+    pub input: Option<Value>,
+    /// Planned ones first, in the plan's order, then those outside it.
+    pub effects: Vec<EffectRecord>,
+    /// `returned`, `failed` or a trap's word, once its plugin came to its end.
+    pub ending: Option<String>,
+    /// What it returned.
+    pub result: Option<Value>,
+    /// The error that it ended with.
+    pub error: Option<String>,
+}
+
+/// One execution of a runbook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// The runbook's name.
+    pub runbook: String,
+    /// Digest of the policy that it was made under.
+    pub policy: Digest,
+    /// Plan only, or act.
+    pub mode: Mode,
+    /// Whether an effect of it cannot be taken back.
+    pub irreversible: bool,
+    /// The alert that it answers.
+    pub alert: Option<AlertId>,
+    /// What it is about, as the runbook's template gives it.
+    pub target: Option<String>,
+    /// The host that the target denotes.
+    pub host: Option<String>,
+    /// The labels that its templates see.
+    pub labels: BTreeMap<String, String>,
+    /// How recovery is verified.
+    pub verify: Option<VerifyPlan>,
+    /// Who started it by hand.
+    pub by: Option<String>,
+    /// Where it is.
+    pub state: State,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What the probes said.
+    pub verdict: Option<Verdict>,
+    /// Why it is as it is.
+    pub reason: Option<Reason>,
+    /// Its steps.
+    pub steps: Vec<Step>,
+    /// The plan's digest, once there is one.
+    pub plan: Option<Digest>,
+    /// When it was planned last.
+    pub planned_at: Option<DateTime<Utc>>,
+    /// Whom it waits for.
+    pub ask: Option<Ask>,
+    /// Who said yes to the plan as it is now.
+    pub approvals: Vec<Approval>,
+    /// Whether the permit that it acts under was given by people.
+    pub approved: bool,
+    /// The effect outside the plan that it is parked on.
+    pub question: Option<EffectRecord>,
+    /// What the probes said before the first effect.
+    pub baseline: Option<Vec<ProbeAnswer>>,
+    /// Its decision trace.
+    pub decisions: Vec<Decision>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was first permitted to act.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it was over.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// An event that is not legal where the run is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} is not legal for run {run} in state {state}")]
+pub struct IllegalTransition {
+    run: RunId,
+    state: &'static str,
+    kind: &'static str,
+}
+
+/// What stands where a text was removed.
+pub const REMOVED: &str = "[removed]";
+
+/// Longest decision trace that a run or an alert keeps; the journal has all.
+pub const MAX_DECISIONS: usize = 200;
+
+impl Run {
+    /// The run that a `run-created` event begins; `None` for any other event.
+    #[must_use]
+    pub fn begin(event: &Event) -> Option<Self> {
+        let (Fact::RunCreated(leaf, outside), Some(id)) = (&event.fact, &event.run) else { return None };
+        let outside = outside.get();
+        let steps = leaf.plugins.iter().enumerate().map(|(index, (plugin, digest))| Step {
+            plugin: plugin.clone(),
+            plugin_digest: *digest,
+            input: outside.and_then(|o| o.inputs.get(index)).cloned(),
+            effects: Vec::new(),
+            ending: None,
+            result: None,
+            error: None,
+        });
+        Some(Self {
+            id: id.clone(),
+            runbook: leaf.runbook.clone(),
+            policy: leaf.policy,
+            mode: leaf.mode,
+            irreversible: leaf.irreversible,
+            alert: event.alert.clone(),
+            target: outside.and_then(|o| o.target.clone()),
+            host: outside.and_then(|o| o.host.clone()),
+            labels: outside.map(|o| o.labels.clone()).unwrap_or_default(),
+            verify: outside.and_then(|o| o.verify.clone()),
+            by: outside.and_then(|o| o.by.clone()),
+            state: if leaf.queued { State::Queued } else { State::Planning },
+            outcome: None,
+            verdict: None,
+            reason: None,
+            steps: steps.collect(),
+            plan: None,
+            planned_at: None,
+            ask: None,
+            approvals: Vec::new(),
+            approved: false,
+            question: None,
+            baseline: None,
+            decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
+            created_at: event.at,
+            started_at: None,
+            ended_at: None,
+        })
+    }
+
+    /// What the event makes of the run.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] when the event cannot happen in this state; the run is unchanged then.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
+        if !self.legal(&event.fact) {
+            return Err(IllegalTransition {
+                run: self.id.clone(),
+                state: self.state.as_str(),
+                kind: event.fact.kind(),
+            });
+        }
+        match &event.fact {
+            Fact::RunPlanning(..) => self.state = State::Planning,
+            Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf.plan, outside.get()),
+            Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
+            Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
+            Fact::RunResumed(..) => self.state = State::Running,
+            Fact::EffectIntended(leaf, outside) => self.intended(leaf, outside.get()),
+            Fact::EffectSettled(leaf, _) => {
+                if let Some(effect) = self.effect_mut(leaf.step, leaf.effect) {
+                    effect.status = leaf.status;
+                }
+            }
+            Fact::StepEnded(leaf, outside) => self.step_ended(leaf.step, &leaf.ending, outside.get()),
+            Fact::RunParked(leaf, outside) => self.parked(leaf.code, outside.get()),
+            Fact::RunVerifying(..) => self.state = State::Verifying,
+            Fact::RunProbed(leaf, _) => {
+                if leaf.baseline {
+                    self.baseline = Some(leaf.answers.clone());
+                }
+            }
+            Fact::RunEnded(leaf, outside) => self.ended(event.at, leaf, outside.get()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Which events may happen where: the whole state machine on one page.
+    fn legal(&self, fact: &Fact) -> bool {
+        use State::{Ended, Parked, Planning, Queued, Running, Verifying, Waiting};
+        let state = self.state;
+        match fact {
+            Fact::RunPlanning(..) => matches!(state, Queued | Waiting),
+            Fact::RunPlanned(..) => matches!(state, Planning | Waiting | Parked),
+            Fact::RunApproved(..) => matches!(state, Waiting | Parked),
+            Fact::RunPermitted(..) => matches!(state, Planning | Waiting | Parked) && self.plan.is_some(),
+            Fact::RunResumed(..) => state == Parked,
+            Fact::EffectIntended(..)
+            | Fact::ReadingMade(..)
+            | Fact::CallDenied(..)
+            | Fact::StepEnded(..)
+            | Fact::RunVerifying(..) => state == Running,
+            Fact::EffectSettled(..) => matches!(state, Running | Parked),
+            Fact::RunParked(..) => matches!(state, Running | Verifying),
+            Fact::RunProbed(..) => matches!(state, Running | Verifying),
+            Fact::RunEnded(..) => state != Ended,
+            _ => false,
+        }
+    }
+
+    fn planned(&mut self, at: DateTime<Utc>, plan: Digest, outside: Option<&payload::RunPlanned>) {
+        if self.plan != Some(plan) {
+            self.approvals.clear();
+        }
+        self.plan = Some(plan);
+        self.planned_at = Some(at);
+        self.question = None;
+        let Some(outside) = outside else { return };
+        for (step, planned) in self.steps.iter_mut().zip(&outside.steps) {
+            step.replan(planned);
+        }
+        self.trace(&outside.decisions);
+        self.ask.clone_from(&outside.asked);
+        if outside.asked.is_some() && self.state != State::Parked {
+            self.state = State::Waiting;
+        }
+        self.reason =
+            outside.decisions.iter().rev().find(|d| d.code == Code::ApprovalNeeded).map(Decision::reason);
+    }
+
+    fn permitted(&mut self, at: DateTime<Utc>, approved: bool) {
+        self.state = State::Running;
+        self.approved = approved;
+        self.started_at = self.started_at.or(Some(at));
+        self.ask = None;
+        self.question = None;
+        self.reason = None;
+    }
+
+    fn intended(&mut self, leaf: &crate::event::EffectIntended, outside: Option<&payload::EffectIntended>) {
+        let Some(step) = self.steps.get_mut(leaf.step as usize) else { return };
+        let index = leaf.effect as usize;
+        if let Some(effect) = step.effects.get_mut(index) {
+            effect.status = EffectStatus::Intended;
+            effect.key = Some(leaf.key.clone());
+            if effect.call != outside.map(|o| o.call.clone()) {
+                effect.call = outside.map(|o| o.call.clone());
+            }
+            return;
+        }
+        step.effects.push(EffectRecord {
+            call: outside.map(|o| o.call.clone()),
+            reason: outside.map_or_else(|| REMOVED.to_owned(), |o| o.reason.clone()),
+            repeat: leaf.repeat,
+            assumed: None,
+            key: Some(leaf.key.clone()),
+            status: EffectStatus::Intended,
+        });
+    }
+
+    fn step_ended(&mut self, step: u32, ending: &str, outside: Option<&payload::StepEnded>) {
+        let Some(step) = self.steps.get_mut(step as usize) else { return };
+        step.ending = Some(ending.to_owned());
+        if let Some(outside) = outside {
+            step.result.clone_from(&outside.result);
+            step.error.clone_from(&outside.error);
+        }
+    }
+
+    fn parked(&mut self, code: Code, outside: Option<&payload::RunParked>) {
+        self.state = State::Parked;
+        self.reason = Some(Reason::new(code, outside.map_or(REMOVED, |o| o.message.as_str())));
+        self.question = outside.and_then(|o| o.question.clone());
+        self.ask = outside.and_then(|o| o.asked.clone());
+        self.approvals.clear();
+    }
+
+    fn ended(
+        &mut self,
+        at: DateTime<Utc>,
+        leaf: &crate::event::RunEnded,
+        outside: Option<&payload::RunEnded>,
+    ) {
+        self.state = State::Ended;
+        self.outcome = Some(leaf.outcome);
+        self.verdict = leaf.verdict;
+        self.reason = Some(Reason::new(leaf.code, outside.map_or(REMOVED, |o| o.message.as_str())));
+        self.ended_at = Some(at);
+        self.ask = None;
+        self.question = None;
+        if let Some(outside) = outside {
+            self.trace(&outside.decisions);
+        }
+        if self.started_at.is_some() {
+            for effect in self.steps.iter_mut().flat_map(|step| &mut step.effects) {
+                if effect.status == EffectStatus::Planned {
+                    effect.status = EffectStatus::Skipped;
+                }
+            }
+        }
+    }
+
+    fn trace(&mut self, decisions: &[Decision]) {
+        let room = MAX_DECISIONS.saturating_sub(self.decisions.len());
+        self.decisions.extend(decisions.iter().take(room).cloned());
+    }
+
+    fn effect_mut(&mut self, step: u32, effect: u32) -> Option<&mut EffectRecord> {
+        self.steps.get_mut(step as usize)?.effects.get_mut(effect as usize)
+    }
+
+    /// Whether an effect was, or may have been, done.
+    #[must_use]
+    pub fn touched_the_world(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.effects).any(|effect| {
+            matches!(effect.status, EffectStatus::Done | EffectStatus::Unknown | EffectStatus::Intended)
+        })
+    }
+
+    /// Whether an effect was intended, whatever became of it.
+    #[must_use]
+    pub fn touched_or_tried(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.effects).any(|effect| effect.key.is_some())
+    }
+
+    /// The effects in doubt, as (step, effect).
+    #[must_use]
+    pub fn in_doubt(&self) -> Vec<(u32, u32)> {
+        let mut places = Vec::new();
+        for (step, effects) in (0u32..).zip(self.steps.iter().map(|step| &step.effects)) {
+            for (index, effect) in (0u32..).zip(effects) {
+                if matches!(effect.status, EffectStatus::Intended | EffectStatus::Unknown) {
+                    places.push((step, index));
+                }
+            }
+        }
+        places
+    }
+
+    /// All effects, as the API shows them.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect> {
+        self.steps.iter().flat_map(Step::shown).collect()
+    }
+}
+
+impl Step {
+    /// Takes over a new plan; effects that were done already stay as they are.
+    fn replan(&mut self, planned: &StepPlan) {
+        let before = std::mem::take(&mut self.effects);
+        self.effects = planned
+            .effects
+            .iter()
+            .enumerate()
+            .map(|(index, effect)| {
+                let done = before.get(index).filter(|old| {
+                    old.status != EffectStatus::Planned && old.call.as_ref() == Some(&effect.call)
+                });
+                EffectRecord {
+                    call: Some(effect.call.clone()),
+                    reason: effect.reason.clone(),
+                    repeat: effect.repeat,
+                    assumed: Some(effect.assumed.clone()),
+                    key: done.and_then(|old| old.key.clone()),
+                    status: done.map_or(EffectStatus::Planned, |old| old.status),
+                }
+            })
+            .collect();
+        self.input = Some(planned.input.clone());
+    }
+
+    /// The step's effects, as the API shows them.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Effect> {
+        (0u32..)
+            .zip(&self.effects)
+            .map(|(index, effect)| {
+                let call = effect.call.clone().unwrap_or_else(|| Call {
+                    capability: REMOVED.to_owned(),
+                    function: REMOVED.to_owned(),
+                    target: REMOVED.to_owned(),
+                    arguments: Value::Null,
+                });
+                Effect {
+                    index,
+                    capability: call.capability,
+                    function: call.function,
+                    target: call.target,
+                    arguments: call.arguments,
+                    reason: effect.reason.clone(),
+                    idempotency_key: effect.key.clone(),
+                    status: effect.status,
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

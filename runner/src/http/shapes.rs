@@ -1,0 +1,174 @@
+//! The shapes of the API's documents, made from what the pipeline knows. `surface.md` names their members.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use staunch_core::decision::Decision;
+use staunch_core::effect::Effect;
+use staunch_core::record::AlertRecord;
+use staunch_core::run::{Run, Step};
+use utoipa::ToSchema;
+
+/// A page of a listing.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page {
+    /// The items, newest first.
+    pub items: Vec<Value>,
+    /// What to pass as `after` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// One execution of a runbook.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RunShape {
+    /// Its id.
+    pub id: String,
+    /// The runbook.
+    pub runbook: String,
+    /// The first step's plugin.
+    pub plugin: Option<String>,
+    /// Its exact bytes.
+    pub plugin_digest: Option<String>,
+    /// The alert that it answers.
+    pub alert: Option<String>,
+    /// What it is about.
+    pub target: Option<String>,
+    /// `queued planning waiting running parked verifying undoing ended`.
+    pub state: String,
+    /// How it ended; `null` before.
+    pub outcome: Option<String>,
+    /// `fixed`, `not-fixed`, `unknown`; `null` before the probes said.
+    pub verdict: Option<String>,
+    /// `{code, message}`.
+    pub reason: Option<Value>,
+    /// `{digest, summary, effects}`; `null` before there is one.
+    pub plan: Option<Value>,
+    /// All effects with their status.
+    #[schema(value_type = Vec<Object>)]
+    pub effects: Vec<Value>,
+    /// The steps, with their effects.
+    #[schema(value_type = Vec<Object>)]
+    pub steps: Vec<Value>,
+    /// `plan` or `act`.
+    pub mode: String,
+    /// Who started it by hand.
+    pub requested_by: Option<String>,
+    /// Whom it waits for: `{approvals, roles, expires}`.
+    pub gate: Option<Value>,
+    /// Who approved the plan as it is now.
+    #[schema(value_type = Vec<Object>)]
+    pub approvals: Vec<Value>,
+    /// The effect outside the approved plan that it is parked on.
+    pub question: Option<Value>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was first permitted to act.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it was over.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// A value as JSON. What is passed here has only string keys, so that it always has a JSON form.
+fn to_json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// The run as the API shows it.
+#[must_use]
+pub fn run(run: &Run) -> RunShape {
+    let first = run.steps.first();
+    RunShape {
+        id: run.id.to_string(),
+        runbook: run.runbook.clone(),
+        plugin: first.map(|step| step.plugin.clone()),
+        plugin_digest: first.map(|step| step.plugin_digest.to_string()),
+        alert: run.alert.as_ref().map(ToString::to_string),
+        target: run.target.clone(),
+        state: run.state.as_str().to_owned(),
+        outcome: run.outcome.map(|outcome| outcome.as_str().to_owned()),
+        verdict: run.verdict.map(|verdict| verdict.outcome().as_str().to_owned()),
+        reason: run.reason.as_ref().map(to_json),
+        plan: plan(run),
+        effects: run.effects().iter().map(to_json).collect(),
+        steps: run.steps.iter().map(step).collect(),
+        mode: to_json(&run.mode).as_str().unwrap_or_default().to_owned(),
+        requested_by: run.by.clone(),
+        gate: run.ask.as_ref().map(to_json),
+        approvals: run.approvals.iter().map(to_json).collect(),
+        question: run.question.as_ref().map(to_json),
+        created_at: run.created_at,
+        started_at: run.started_at,
+        ended_at: run.ended_at,
+    }
+}
+
+fn step(step: &Step) -> Value {
+    json!({
+        "plugin": step.plugin,
+        "plugin_digest": step.plugin_digest,
+        "input": step.input,
+        "state": step.ending.as_deref().unwrap_or("pending"),
+        "effects": step.shown(),
+        "result": step.result,
+        "error": step.error,
+    })
+}
+
+/// The plan as an approver sees it: digest, a one-line summary, and its effects.
+#[must_use]
+pub fn plan(run: &Run) -> Option<Value> {
+    let digest = run.plan?;
+    let planned: Vec<Effect> = run
+        .steps
+        .iter()
+        .flat_map(|step| step.shown().into_iter().zip(&step.effects))
+        .filter(|(_, record)| record.assumed.is_some())
+        .map(|(effect, _)| effect)
+        .collect();
+    Some(json!({
+        "digest": digest,
+        "summary": summary(run),
+        "effects": planned,
+        "planned_at": run.planned_at,
+    }))
+}
+
+/// `Plan: 2 effects, 1 needs approval, 0 irreversible`.
+#[must_use]
+pub fn summary(run: &Run) -> String {
+    let planned: Vec<_> =
+        run.steps.iter().flat_map(|step| &step.effects).filter(|effect| effect.assumed.is_some()).collect();
+    let count = planned.len();
+    let asks = if run.ask.is_some() { count } else { 0 };
+    let irreversible = if run.irreversible { count } else { 0 };
+    format!(
+        "Plan: {count} {}, {asks} {} approval, {irreversible} irreversible",
+        if count == 1 { "effect" } else { "effects" },
+        if asks == 1 { "needs" } else { "need" },
+    )
+}
+
+/// The alert as the API shows it: the normalised members and what became of it.
+#[must_use]
+pub fn alert(record: &AlertRecord) -> Value {
+    let mut shape = record.alert.as_ref().map_or_else(|| json!({"removed": true}), to_json);
+    if let Value::Object(members) = &mut shape {
+        members.insert("id".to_owned(), to_json(&record.id));
+        members.insert("source".to_owned(), to_json(&record.source));
+        members.insert("status".to_owned(), json!(record.status.as_str()));
+        members.insert("received_at".to_owned(), to_json(&record.received_at));
+        members.insert("last_seen".to_owned(), to_json(&record.last_seen));
+        if record.ended_at.is_some() {
+            members.insert("ends_at".to_owned(), to_json(&record.ended_at));
+        }
+        members.insert("repeats".to_owned(), json!(record.repeats));
+        members.insert("runs".to_owned(), to_json(&record.runs));
+    }
+    shape
+}
+
+/// The answer to "why did it run, or why not?".
+#[must_use]
+pub fn why(alert: Option<&str>, decisions: &[&Decision], runs: &[String]) -> Value {
+    json!({ "alert": alert, "decisions": decisions, "runs": runs })
+}

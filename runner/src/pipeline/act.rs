@@ -1,0 +1,252 @@
+//! Acts: executes the steps of a run under its permit, and says what came of it.
+
+use std::sync::Arc;
+
+use staunch_core::decision::{Code, Reason};
+use staunch_core::effect::EffectStatus;
+use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
+use staunch_core::permit::{ActPermit, Permit};
+use staunch_core::plan::{Cover, PlannedEffect, Recorded};
+use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
+
+use super::drive::{End, Interrupted, end};
+use super::job::{self, Purpose};
+use super::ledger::recorded_calls;
+use super::live::{LiveRun, Wait};
+use super::planning::{self, describe, lines};
+use super::rule;
+use super::shared::Shared;
+use crate::sandbox::{Ending, Mode, Report};
+
+/// What came of acting.
+#[derive(Debug)]
+pub(super) enum Acted {
+    /// The plugins came to their end, well or badly; the probes have the word.
+    Done,
+    /// The run is parked.
+    Parked,
+    /// The run has ended.
+    Over,
+}
+
+/// What came of one step.
+enum StepEnd {
+    Next,
+    Stop,
+    Parked,
+    Over,
+}
+
+/// Executes the steps that have not come to their end yet, in order, each behind the calls that it made already.
+pub(super) async fn act(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    permit: ActPermit,
+) -> Result<Acted, Interrupted> {
+    let run = live.snapshot().await;
+    let resumes = run.steps.iter().any(|step| step.ending.is_some()) || run.touched_or_tried();
+    let events = if resumes { shared.events_of(&run.id).await? } else { Vec::new() };
+    let permits = permit.split(run.steps.len());
+    for ((index, permit), step) in permits.into_iter().enumerate().zip(&run.steps) {
+        if step.ending.is_some() {
+            continue;
+        }
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let replay = recorded_calls(&events, number);
+        match act_step(shared, live, index, permit, replay).await? {
+            StepEnd::Next => {}
+            StepEnd::Stop => break,
+            StepEnd::Parked => return Ok(Acted::Parked),
+            StepEnd::Over => return Ok(Acted::Over),
+        }
+    }
+    Ok(Acted::Done)
+}
+
+async fn act_step(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    index: usize,
+    permit: ActPermit,
+    replay: Vec<Recorded>,
+) -> Result<StepEnd, Interrupted> {
+    let run = live.snapshot().await;
+    let step = &run.steps[index];
+    let plugin = match shared.plugins.exactly(&step.plugin, step.plugin_digest) {
+        Ok(plugin) => plugin,
+        Err(reason) => return fail(live, &run, reason).await,
+    };
+    let planned = planned_effects(step);
+    let count = u32::try_from(planned.len()).unwrap_or(u32::MAX);
+    let mode = Mode::Act { cover: Cover::new(planned), planned: count };
+    let job = match job::make(shared, live, &run, index, &plugin, Purpose::Act { replay }, mode) {
+        Ok(job) => job,
+        Err(over) => {
+            end(live, over).await?;
+            return Ok(StepEnd::Over);
+        }
+    };
+    let report = shared.execute(Permit::Act(permit), job).await;
+    after_step(shared, live, index, report).await
+}
+
+/// The effects that the plan holds for a step.
+pub(super) fn planned_effects(step: &Step) -> Vec<PlannedEffect> {
+    let planned = step.effects.iter().filter_map(|effect| {
+        Some(PlannedEffect {
+            call: effect.call.clone()?,
+            reason: effect.reason.clone(),
+            assumed: effect.assumed.clone()?,
+            repeat: effect.repeat,
+        })
+    });
+    planned.collect()
+}
+
+async fn fail(live: &LiveRun, run: &Run, reason: Reason) -> Result<StepEnd, Interrupted> {
+    if run.touched_the_world() {
+        // The probes have the word about what was done; the reason stands with the step.
+        return Ok(StepEnd::Stop);
+    }
+    end(live, End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }).await?;
+    Ok(StepEnd::Over)
+}
+
+/// Writes down how a step's plugin came to its end, and says how the run goes on.
+async fn after_step(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    index: usize,
+    report: Report,
+) -> Result<StepEnd, Interrupted> {
+    let log = lines(&report.log, report.log_dropped);
+    let number = u32::try_from(index).unwrap_or(u32::MAX);
+    match report.ending {
+        Ending::Returned(result) => {
+            let fact = step_ended(number, "returned", report.fuel, Some(result), None, log);
+            live.record(vec![fact], Wait::Rides).await?;
+            Ok(StepEnd::Next)
+        }
+        Ending::Parked { call, reason } => {
+            let question = EffectRecord {
+                call: Some(call.clone()),
+                reason: reason.clone(),
+                repeat: staunch_core::effect::Repeat::Once,
+                assumed: None,
+                key: None,
+                status: EffectStatus::Planned,
+            };
+            let message = format!("{}.{} on {}: {reason}", call.capability, call.function, call.target);
+            park(live, number, Code::Unplanned, message, Some(question)).await?;
+            plan_anew(shared, live).await
+        }
+        Ending::InDoubt { .. } => {
+            let (code, message) = describe(&report.ending);
+            park(live, number, code, message, None).await?;
+            Ok(StepEnd::Parked)
+        }
+        Ending::LedgerUnavailable(message) => {
+            tracing::error!(run.id = %live.id(), error = %message, "the journal failed under run {}", live.id());
+            Ok(StepEnd::Over)
+        }
+        ending => {
+            let (code, message) = describe(&ending);
+            let fact = step_ended(number, code.as_str(), report.fuel, None, Some(message), log);
+            live.record(vec![fact], Wait::Rides).await?;
+            Ok(StepEnd::Stop)
+        }
+    }
+}
+
+fn step_ended(
+    step: u32,
+    ending: &str,
+    fuel: u64,
+    result: Option<serde_json::Value>,
+    error: Option<String>,
+    log: Vec<String>,
+) -> Fact {
+    let leaf = event::StepEnded { step, ending: ending.to_owned(), fuel };
+    Fact::StepEnded(leaf, Outside::Kept(payload::StepEnded { result, error, log }))
+}
+
+async fn park(
+    live: &LiveRun,
+    step: u32,
+    code: Code,
+    message: String,
+    question: Option<EffectRecord>,
+) -> Result<(), Interrupted> {
+    let outside = payload::RunParked { message, question, asked: None };
+    let fact = Fact::RunParked(event::RunParked { code, step }, Outside::Kept(outside));
+    live.record(vec![fact], Wait::Durable).await
+}
+
+/// Makes the new plan of a run that met an effect outside its plan: what was done stands in it as done, and
+/// people are asked about the whole of it.
+async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd, Interrupted> {
+    let run = live.snapshot().await;
+    let permit = match gate::permit_replan(&run) {
+        Ok(permit) => permit,
+        Err(reason) => return fail(live, &run, reason).await,
+    };
+    let events = shared.events_of(&run.id).await?;
+    let done = (0u32..).take(run.steps.len()).map(|step| recorded_calls(&events, step)).collect();
+    let planned = match planning::plan_after(shared, live, &run, permit, done).await {
+        Ok(planned) => planned,
+        Err(over) => {
+            // It stays parked: a person can reject it, and what was done is told by its effects.
+            tracing::warn!(run.id = %run.id, reason = %over.reason, "run {} cannot be planned anew", run.id);
+            return Ok(StepEnd::Parked);
+        }
+    };
+    let ask = shared.question_for(&run);
+    let ruling = rule::rule(shared, live, &run, &planned.plan);
+    let fact = planned.fact(Some(ask), ruling.decisions, Vec::new());
+    live.record(vec![fact], Wait::Durable).await?;
+    Ok(StepEnd::Parked)
+}
+
+/// How a run ends that has no probes, or whose plugin failed before it did anything; `None` when the probes
+/// have the word.
+pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Option<End> {
+    use staunch_core::policy::PluginKind;
+    let failed = run.steps.iter().find(|step| step.ending.as_deref().is_some_and(|word| word != "returned"));
+    let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
+    let message = failed.and_then(|step| step.error.clone());
+    if run.touched_the_world() {
+        return match (kind, failed) {
+            (PluginKind::Connector | PluginKind::Check, None) => {
+                Some(End::new(Outcome::Done, Code::Completed, summary(run)))
+            }
+            _ => None,
+        };
+    }
+    if let Some(code) = code {
+        let outcome = if code == Code::Halt { Outcome::Cancelled } else { Outcome::Failed };
+        return Some(End::new(outcome, code, message.unwrap_or_default()));
+    }
+    let tried = run.steps.iter().flat_map(|step| &step.effects).any(|effect| {
+        matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied)
+    });
+    Some(if tried {
+        End::new(Outcome::Failed, Code::PluginError, format!("no effect was done: {}", summary(run)))
+    } else if kind == PluginKind::Check {
+        End::new(Outcome::Done, Code::Completed, summary(run))
+    } else {
+        End::new(Outcome::Cancelled, Code::NothingToDo, summary(run))
+    })
+}
+
+/// What the plugins said of their work.
+pub(super) fn summary(run: &Run) -> String {
+    let last = run.steps.iter().rev().find_map(|step| step.result.as_ref());
+    last.map_or_else(|| "the plugins came to their end".to_owned(), planning::summary_of)
+}
+
+/// Whether a run that was running when the daemon stopped can go on by replay: nothing of it is in doubt.
+pub(super) fn can_replay(run: &Run) -> bool {
+    run.state == State::Running && run.in_doubt().is_empty()
+}
+

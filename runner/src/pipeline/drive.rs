@@ -1,0 +1,389 @@
+//! The conductor: takes one run along its road, from its turn at the target to its end.
+//!
+//! `turn -> plan -> ruling -> (people) -> act permit -> baseline probes -> act -> probes -> verdict -> ended`.
+//! Each step is a function of this room; each thing that happens is recorded before the next one begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use staunch_core::decision::{Code, Decision, Reason, Stage};
+use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
+use staunch_core::permit::{ActPermit, PlanPermit};
+use staunch_core::run::{Mode, Outcome, Run, State};
+use tokio::sync::oneshot;
+
+use super::act::{self, Acted};
+use super::live::{LiveRun, RecordError, Wait};
+use super::planning::{self, Planned};
+use super::rule::{self, Ruling};
+use super::shared::Shared;
+use super::turns::{Place, Turn};
+use super::verification;
+
+/// Why a run cannot be driven on: it stays as it is in the journal, and the next start takes it up again.
+pub(super) type Interrupted = RecordError;
+
+/// Where the drive begins.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// At the beginning: the run was just made, or was never planned.
+    Fresh(PlanPermit, Place),
+    /// It waits for its people.
+    Waiting,
+    /// It acted and can go on by replay.
+    Acting,
+    /// It is parked.
+    Parked,
+    /// Its probes are being watched.
+    Verifying,
+}
+
+/// What ends a run, and how.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) verdict: Option<staunch_core::run::Verdict>,
+    pub(super) reason: Reason,
+    pub(super) decisions: Vec<Decision>,
+}
+
+impl End {
+    pub(super) fn new(outcome: Outcome, code: Code, message: impl Into<String>) -> Self {
+        Self { outcome, verdict: None, reason: Reason::new(code, message), decisions: Vec::new() }
+    }
+
+    /// The fact that it is.
+    pub(super) fn fact(self, by: Option<&str>, comment: Option<String>) -> Fact {
+        let leaf =
+            event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
+        let outside = payload::RunEnded {
+            message: self.reason.message,
+            by: by.map(str::to_owned),
+            comment,
+            decisions: self.decisions,
+        };
+        Fact::RunEnded(leaf, Outside::Kept(outside))
+    }
+}
+
+/// Drives a run until it has ended, or the journal fails.
+pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start) {
+    let result = road(&shared, &live, start).await;
+    if let Err(error) = result {
+        // A person may have ended the run between two steps: then there is nothing left to do.
+        if live.look(|run| run.state).await != State::Ended {
+            tracing::error!(run.id = %live.id(), error = %error, "run {} stands still", live.id());
+            return;
+        }
+    }
+    shared.forget(&live).await;
+}
+
+async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result<(), Interrupted> {
+    let mut turn = None;
+    let acted = match start {
+        Start::Fresh(permit, place) => {
+            let Some((permit, granted)) = take_turn(shared, live, permit, place).await? else {
+                return Ok(());
+            };
+            turn = granted;
+            match first_plan(shared, live, permit, &mut turn).await? {
+                Some(permit) => begin(shared, live, permit).await?,
+                None => return Ok(()),
+            }
+        }
+        Start::Waiting => match wait_for_people(shared, live, &mut turn).await? {
+            Some(permit) => begin(shared, live, permit).await?,
+            None => return Ok(()),
+        },
+        Start::Acting => {
+            turn = turn_again(shared, live).await;
+            go_on(shared, live).await?
+        }
+        Start::Parked => {
+            turn = turn_again(shared, live).await;
+            Acted::Parked
+        }
+        Start::Verifying => Acted::Done,
+    };
+    finish(shared, live, acted, turn).await
+}
+
+/// Waits for the run's turn at its target; asks once more whether it is still wanted when it comes late.
+async fn take_turn(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    permit: PlanPermit,
+    place: Place,
+) -> Result<Option<(PlanPermit, Option<Turn>)>, Interrupted> {
+    let receiver = match place {
+        Place::Now(turn) => return Ok(Some((permit, turn))),
+        Place::Full => {
+            let message = "too many runs wait for their turn at the target";
+            end(live, End::new(Outcome::Refused, Code::QueueFull, message)).await?;
+            return Ok(None);
+        }
+        Place::Later(receiver) => receiver,
+    };
+    let Some(turn) = turn_or_end(live, receiver).await else { return Ok(None) };
+    match shared.pre_gate_again(live).await {
+        Ok(permit) => {
+            live.record(vec![planning::planning_fact()], Wait::Rides).await?;
+            Ok(Some((permit, Some(turn))))
+        }
+        Err(refusals) => {
+            end(live, refused(refusals)).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// The turn, or nothing when the run was ended while it waited.
+async fn turn_or_end(live: &LiveRun, mut receiver: oneshot::Receiver<Turn>) -> Option<Turn> {
+    loop {
+        tokio::select! {
+            turn = &mut receiver => return turn.ok(),
+            () = live.woken() => {
+                if live.look(|run| run.state).await == State::Ended {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
+    match shared.ask_turn(&live.snapshot().await) {
+        Place::Now(turn) => turn,
+        Place::Later(receiver) => turn_or_end(live, receiver).await,
+        Place::Full => None,
+    }
+}
+
+fn refused(refusals: Vec<Decision>) -> End {
+    let reason = refusals.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
+    let outcome =
+        if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
+    End { outcome, verdict: None, reason, decisions: refusals }
+}
+
+pub(super) async fn end(live: &LiveRun, end: End) -> Result<(), Interrupted> {
+    live.record(vec![end.fact(None, None)], Wait::Durable).await
+}
+
+/// Plans, rules over the plan, and gives the permit to act, if it is to be had without people or from them.
+async fn first_plan(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    permit: PlanPermit,
+    turn: &mut Option<Turn>,
+) -> Result<Option<ActPermit>, Interrupted> {
+    let run = live.snapshot().await;
+    let planned = match planning::plan(shared, live, &run, permit).await {
+        Ok(planned) => planned,
+        Err(failed) => {
+            end(live, failed).await?;
+            return Ok(None);
+        }
+    };
+    let ruling = rule::rule(shared, live, &run, &planned.plan);
+    match after_plan(&run, &planned, ruling) {
+        Next::End(decisions, over) => {
+            let facts =
+                vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
+            live.record(facts, Wait::Durable).await?;
+            Ok(None)
+        }
+        Next::Ask(ask, decisions) => {
+            live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
+            *turn = None;
+            shared.announce_waiting(live);
+            wait_for_people(shared, live, turn).await
+        }
+        Next::Act(decisions) => match gate::permit_alone(&run, planned.plan.digest, true) {
+            Ok(permit) => {
+                let permitted = permitted_fact(&permit);
+                let facts = vec![planned.fact(None, decisions, Vec::new()), permitted];
+                live.record(facts, Wait::Rides).await?;
+                Ok(Some(permit))
+            }
+            Err(reason) => {
+                let facts = vec![
+                    planned.fact(None, decisions, Vec::new()),
+                    End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }
+                        .fact(None, None),
+                ];
+                live.record(facts, Wait::Durable).await?;
+                Ok(None)
+            }
+        },
+    }
+}
+
+pub(super) fn permitted_fact(permit: &ActPermit) -> Fact {
+    let leaf = event::RunPermitted { plan: permit.plan(), approved: permit.approved() };
+    Fact::RunPermitted(leaf, Outside::Kept(payload::RunPermitted {}))
+}
+
+enum Next {
+    End(Vec<Decision>, End),
+    Ask(staunch_core::run::Ask, Vec<Decision>),
+    Act(Vec<Decision>),
+}
+
+/// What follows from a plan and the ruling over it.
+fn after_plan(run: &Run, planned: &Planned, ruling: Ruling) -> Next {
+    let at = planned.at;
+    let observed = |message: &str| End::new(Outcome::Observed, Code::Observe, message);
+    if run.mode == Mode::Plan {
+        return Next::End(ruling.decisions, observed("the run was to plan only"));
+    }
+    if let Some(reason) = ruling.refused {
+        let over = End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() };
+        return Next::End(ruling.decisions, over);
+    }
+    if ruling.observe {
+        return Next::End(ruling.decisions, observed("nothing lets it do more than plan"));
+    }
+    if planned.plan.effects() == 0 {
+        let mut decisions = ruling.decisions;
+        decisions.push(Decision::pass(at, Stage::Plan, &run.runbook, "the plan has no effect"));
+        return Next::End(decisions, planned.without_effects());
+    }
+    match ruling.ask {
+        Some(ask) => Next::Ask(ask, ruling.decisions),
+        None => Next::Act(ruling.decisions),
+    }
+}
+
+/// Waits until people approved, rejected, or nobody did in time; then for the turn at the target.
+async fn wait_for_people(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    turn: &mut Option<Turn>,
+) -> Result<Option<ActPermit>, Interrupted> {
+    loop {
+        let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
+        if state == State::Ended {
+            return Ok(None);
+        }
+        let now = shared.now();
+        match live.look(|run| gate::permit_approved(run, now)).await {
+            Ok(permit) => {
+                if turn.is_none() {
+                    *turn = turn_again(shared, live).await;
+                }
+                if live.look(|run| run.state).await == State::Ended {
+                    return Ok(None);
+                }
+                live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
+                return Ok(Some(permit));
+            }
+            Err(reason) if reason.code == Code::Expired => {
+                expire(live, reason).await?;
+                return Ok(None);
+            }
+            Err(_) => {}
+        }
+        let rest = expires.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
+        tokio::select! {
+            () = live.woken() => {}
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
+    let touched = live.look(Run::touched_the_world).await;
+    // What was done stays done: a run that touched the world can't be said to have merely expired.
+    let outcome = if touched { Outcome::Unknown } else { Outcome::Expired };
+    end(live, End { outcome, verdict: None, reason, decisions: Vec::new() }).await
+}
+
+/// Baseline probes, then the plugins.
+async fn begin(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    permit: ActPermit,
+) -> Result<Acted, Interrupted> {
+    if let Some(over) = verification::baseline(shared, live).await? {
+        end(live, over).await?;
+        return Ok(Acted::Over);
+    }
+    act::act(shared, live, permit).await
+}
+
+/// Goes on by replay, under the permit that the run had.
+async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Interrupted> {
+    match live.look(gate::permit_again).await {
+        Ok(permit) => act::act(shared, live, permit).await,
+        Err(reason) => {
+            let over = End { outcome: Outcome::Failed, verdict: None, reason, decisions: Vec::new() };
+            end(live, over).await?;
+            Ok(Acted::Over)
+        }
+    }
+}
+
+/// From the end of the plugins to the end of the run, with as many parkings between as it takes.
+async fn finish(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    mut acted: Acted,
+    turn: Option<Turn>,
+) -> Result<(), Interrupted> {
+    let mut turn = turn;
+    loop {
+        match acted {
+            Acted::Over => return Ok(()),
+            Acted::Parked => {
+                shared.announce_waiting(live);
+                acted = parked(shared, live, &mut turn).await?;
+            }
+            Acted::Done => {
+                let over = verification::verify(shared, live).await?;
+                if let Some(over) = over {
+                    end(live, over).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Waits at a parked run for an approval of its new plan, or for the effects in doubt to be settled.
+async fn parked(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    turn: &mut Option<Turn>,
+) -> Result<Acted, Interrupted> {
+    loop {
+        let run = live.snapshot().await;
+        if run.state == State::Ended {
+            return Ok(Acted::Over);
+        }
+        if run.state == State::Running {
+            // Settled: everything in doubt has an answer now.
+            return go_on(shared, live).await;
+        }
+        let doubt = !run.in_doubt().is_empty();
+        if run.ask.is_some() && !doubt {
+            return match wait_for_people(shared, live, turn).await? {
+                Some(permit) => act::act(shared, live, permit).await,
+                None => Ok(Acted::Over),
+            };
+        }
+        let parked_until = run.started_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
+        let now = shared.now();
+        if now >= parked_until {
+            let reason = Reason::new(Code::Expired, format!("nobody decided before {parked_until}"));
+            expire(live, reason).await?;
+            return Ok(Acted::Over);
+        }
+        tokio::select! {
+            () = live.woken() => {}
+            () = tokio::time::sleep((parked_until - now).to_std().unwrap_or_default()) => {}
+        }
+    }
+}

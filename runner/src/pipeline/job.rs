@@ -1,0 +1,97 @@
+//! Makes the job that the sandbox executes for one step of a run.
+
+use std::sync::Arc;
+
+use staunch_core::decision::{Code, Reason};
+use staunch_core::id::Digest;
+use staunch_core::plan::Recorded;
+use staunch_core::policy::PluginKind;
+use staunch_core::run::{Outcome, Run};
+
+use super::drive::End;
+use super::ledger::{Judge, StepLedger};
+use super::live::LiveRun;
+use super::plugins::Loaded;
+use super::shared::Shared;
+use crate::sandbox::{Export, Job, Mode};
+
+/// What the step is executed for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// To plan, behind the calls that were made already.
+    Plan { replay: Vec<Recorded> },
+    /// To act, behind the calls that were made already.
+    Act { replay: Vec<Recorded> },
+    /// To look whether the fix worked.
+    Verify,
+}
+
+/// The export that a plugin of this kind has.
+fn export(kind: PluginKind) -> Export {
+    match kind {
+        PluginKind::Remediation => Export::Remediate,
+        PluginKind::Connector => Export::Deliver,
+        PluginKind::Check => Export::Inspect,
+    }
+}
+
+/// The job of one step.
+///
+/// # Errors
+/// How a run ends whose input was removed, so that it cannot be run.
+pub(super) fn make(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    index: usize,
+    plugin: &Arc<Loaded>,
+    purpose: Purpose,
+    mode: Mode,
+) -> Result<Job, End> {
+    let step = &run.steps[index];
+    let Some(input) = &step.input else {
+        let reason = Reason::new(Code::Internal, "the run's input was removed from the journal");
+        return Err(End { outcome: Outcome::Failed, verdict: None, reason, decisions: Vec::new() });
+    };
+    let rules = shared.rules();
+    let number = u32::try_from(index).unwrap_or(u32::MAX);
+    let ledger = StepLedger {
+        live: Arc::clone(live),
+        step: number,
+        judge: Judge {
+            policies: Arc::clone(&rules.policies),
+            runbook: run.runbook.clone(),
+            plugin: shared.plugins.facts(plugin),
+            target: run.target.clone().unwrap_or_default(),
+            irreversible: run.irreversible,
+        },
+        halt_file: shared.halt_file.clone(),
+        planning: !matches!(purpose, Purpose::Act { .. }),
+    };
+    let (export, replay) = match purpose {
+        Purpose::Plan { replay } | Purpose::Act { replay } => (export(plugin.kind()), replay),
+        Purpose::Verify => (Export::Verify, Vec::new()),
+    };
+    Ok(Job {
+        prepared: plugin.prepared(),
+        export,
+        input: input.to_string(),
+        outcome: None,
+        run: run.id.clone(),
+        step: number,
+        began: run.created_at,
+        seed: seed(run, number),
+        host: run.host.clone(),
+        grants: plugin.grants(),
+        limits: plugin.limits(),
+        ledger: Arc::new(ledger),
+        replay,
+        mode,
+    })
+}
+
+/// The guest's randomness: fixed by what the journal says of the run, so that a plan and what is done later
+/// draw the same.
+fn seed(run: &Run, step: u32) -> [u8; 32] {
+    *Digest::of_parts(&[b"staunch seed", run.id.as_str().as_bytes(), &step.to_be_bytes()]).as_bytes()
+}

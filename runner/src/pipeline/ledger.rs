@@ -1,0 +1,190 @@
+//! The broker's journal and judge for one step of one run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use staunch_core::effect::{Access, Answer, Call, EffectStatus};
+use staunch_core::event::{self, Event, Fact, Outside, payload};
+use staunch_core::plan::Recorded;
+use staunch_core::policy::guardrails::EffectQuestion;
+use staunch_core::policy::{Policies, PluginFacts};
+
+use super::live::{LiveRun, RecordError, Wait};
+use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict, access_of};
+
+/// What the judge needs to know.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) policies: Arc<Policies>,
+    pub(super) runbook: String,
+    pub(super) plugin: PluginFacts,
+    pub(super) target: String,
+    pub(super) irreversible: bool,
+}
+
+impl Judge {
+    /// What the guardrails say about an effect; an irreversible one outside the plan waits for people.
+    pub(super) fn judge(&self, call: &Call, unplanned: bool) -> Verdict {
+        let answer = self.policies.guardrails().may_effect(&EffectQuestion {
+            runbook: &self.runbook,
+            plugin: &self.plugin,
+            target: &self.target,
+            call,
+            irreversible: self.irreversible,
+            unplanned,
+        });
+        if !answer.permitted {
+            return Verdict::Deny(answer.why(staunch_core::policy::guardrails::FILE));
+        }
+        if unplanned && self.irreversible {
+            return Verdict::Park("an effect that cannot be taken back is not in the plan".to_owned());
+        }
+        Verdict::Allow
+    }
+}
+
+/// The ledger of one step.
+#[derive(Debug)]
+pub(super) struct StepLedger {
+    pub(super) live: Arc<LiveRun>,
+    pub(super) step: u32,
+    pub(super) judge: Judge,
+    /// While this file exists, nothing acts.
+    pub(super) halt_file: PathBuf,
+    /// In a plan nothing is written down call by call: the plan holds it all.
+    pub(super) planning: bool,
+}
+
+impl StepLedger {
+    async fn note(&self, fact: Fact, wait: Wait) -> Result<(), LedgerError> {
+        if self.planning {
+            return Ok(());
+        }
+        self.live.record(vec![fact], wait).await.map_err(|error| LedgerError(chain(&error)))
+    }
+}
+
+fn chain(error: &RecordError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Ledger for StepLedger {
+    fn halted(&self) -> Option<String> {
+        if let Some(reason) = self.live.stopped() {
+            return Some(reason.message);
+        }
+        self.halt_file.exists().then(|| format!("the file {} halts all", self.halt_file.display()))
+    }
+
+    fn judge(&self, call: &Call, unplanned: bool) -> Verdict {
+        self.judge.judge(call, unplanned)
+    }
+
+    fn intend<'a>(&'a self, intent: Intent<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let leaf = event::EffectIntended {
+            step: self.step,
+            effect: intent.index,
+            capability: intent.call.capability.clone(),
+            function: intent.call.function.clone(),
+            key: intent.key.to_owned(),
+            repeat: intent.repeat,
+            planned: !intent.unplanned,
+            fuel: intent.fuel,
+        };
+        let outside =
+            payload::EffectIntended { call: intent.call.clone(), reason: intent.reason.to_owned() };
+        Box::pin(self.note(Fact::EffectIntended(leaf, Outside::Kept(outside)), Wait::Durable))
+    }
+
+    fn settle<'a>(&'a self, outcome: Outcome<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let leaf =
+            event::EffectSettled { step: self.step, effect: outcome.index, status: outcome.status };
+        let answer = (outcome.status != EffectStatus::Unknown).then(|| outcome.answer.clone());
+        let outside = payload::EffectSettled { answer, by: None, comment: None };
+        Box::pin(self.note(Fact::EffectSettled(leaf, Outside::Kept(outside)), Wait::Rides))
+    }
+
+    fn reading<'a>(&'a self, reading: Reading<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let leaf = event::ReadingMade {
+            step: self.step,
+            capability: reading.call.capability.clone(),
+            function: reading.call.function.clone(),
+            fuel: reading.fuel,
+            polls: reading.polls,
+        };
+        let outside =
+            payload::ReadingMade { call: reading.call.clone(), answer: reading.answer.clone() };
+        Box::pin(self.note(Fact::ReadingMade(leaf, Outside::Kept(outside)), Wait::Rides))
+    }
+
+    fn denied<'a>(
+        &'a self,
+        call: &'a Call,
+        answer: &'a Answer,
+        fuel: u64,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let leaf = event::CallDenied {
+            step: self.step,
+            capability: call.capability.clone(),
+            function: call.function.clone(),
+            fuel,
+        };
+        let outside = payload::CallDenied { call: call.clone(), answer: answer.clone() };
+        Box::pin(self.note(Fact::CallDenied(leaf, Outside::Kept(outside)), Wait::Rides))
+    }
+}
+
+/// The calls of one step, as the journal tells: what a replay answers from. A call whose payload was removed
+/// ends the list, because nothing behind it can be replayed.
+pub(super) fn recorded_calls(events: &[Event], step: u32) -> Vec<Recorded> {
+    let mut calls: Vec<Recorded> = Vec::new();
+    for event in events {
+        match &event.fact {
+            Fact::ReadingMade(leaf, Outside::Kept(outside)) if leaf.step == step => calls.push(Recorded {
+                call: outside.call.clone(),
+                answer: Some(outside.answer.clone()),
+                access: Access::Reading,
+                fuel: leaf.fuel,
+                index: None,
+            }),
+            Fact::CallDenied(leaf, Outside::Kept(outside)) if leaf.step == step => calls.push(Recorded {
+                call: outside.call.clone(),
+                answer: Some(outside.answer.clone()),
+                access: access_of(&outside.call),
+                fuel: leaf.fuel,
+                index: None,
+            }),
+            Fact::EffectIntended(leaf, Outside::Kept(outside)) if leaf.step == step => {
+                // A retry of the same effect is the same call of the guest.
+                match calls.iter_mut().find(|call| call.index == Some(leaf.effect)) {
+                    Some(call) => call.answer = None,
+                    None => calls.push(Recorded {
+                        call: outside.call.clone(),
+                        answer: None,
+                        access: Access::Effect,
+                        fuel: leaf.fuel,
+                        index: Some(leaf.effect),
+                    }),
+                }
+            }
+            Fact::EffectSettled(leaf, Outside::Kept(outside)) if leaf.step == step => {
+                if let Some(call) = calls.iter_mut().rev().find(|call| call.index == Some(leaf.effect)) {
+                    call.answer.clone_from(&outside.answer);
+                }
+            }
+            Fact::ReadingMade(leaf, Outside::Removed) if leaf.step == step => break,
+            Fact::CallDenied(leaf, Outside::Removed) if leaf.step == step => break,
+            Fact::EffectIntended(leaf, Outside::Removed) if leaf.step == step => break,
+            _ => {}
+        }
+    }
+    calls
+}

@@ -1,0 +1,526 @@
+//! The conductor: the order of the steps on the road of an alert.
+//!
+//! ```text
+//! receive ──> new run ──> drive: turn ─> planning ─> rule ─> (requests: approve) ─> act ─> verification ─> end
+//!    │            │                         │                                        │
+//!    └── index: what is open    shared: what all runs share          ledger: what the broker writes down
+//!                 └────────────────── scribe: events into the journal ───────────────┘
+//! ```
+//!
+//! Never here: conditions (they are in `staunch-core`), SQL, wasmtime's types. Everything that happens to a run
+//! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
+
+mod act;
+mod drive;
+mod index;
+mod job;
+mod ledger;
+pub mod live;
+mod planning;
+pub mod plugins;
+mod receive;
+mod recover;
+mod requests;
+mod rule;
+pub mod scribe;
+mod shared;
+pub mod turns;
+mod verification;
+pub mod views;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::de::DeserializeOwned;
+use staunch_core::alert::Alert;
+use staunch_core::decision::Reason;
+use staunch_core::event::{self, Event, Fact, Outside, payload};
+use staunch_core::id::{AlertId, Digest, RunId, TokenId};
+use staunch_core::policy::Person;
+use staunch_core::record::AlertRecord;
+use staunch_core::run::Run;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::journal::{Cursor, Journal, JournalError, ViewQuery};
+use crate::people::{TokenRecord, Tokens, new_token};
+use crate::sandbox::Sandbox;
+use live::{LiveRun, RecordError};
+use plugins::{PluginSet, Plugins};
+use scribe::{Line, Scribe, ScribeError};
+use shared::Shared;
+
+pub use receive::Accepted;
+pub use requests::{SettleRequest, Settlement, StartRequest};
+pub use shared::Rules;
+
+/// Why something that was asked for is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such thing.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// The id that was given.
+        id: String,
+    },
+    /// A part of the request is wrong.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The part.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The person may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Conflict(Reason),
+    /// The plan is no longer the one that was shown.
+    #[error("the plan is no longer the one that was shown")]
+    PlanChanged {
+        /// The run, with the plan as it is now.
+        run: Box<Run>,
+        /// What differs, where that is known.
+        changes: Vec<String>,
+    },
+    /// Too much waits already.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The journal takes nothing.
+    #[error("the journal cannot be written")]
+    JournalUnavailable,
+    /// The journal did not take it.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<ScribeError> for Refusal {
+    fn from(error: ScribeError) -> Self {
+        Self::Record(RecordError::Scribe(error))
+    }
+}
+
+/// Why something cannot be read from the views.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A row was written by another version.
+    #[error("a row of the views cannot be read")]
+    Row(#[source] serde_json::Error),
+    /// An event was written by another version.
+    #[error("an event cannot be read")]
+    Event(#[source] event::EventError),
+}
+
+/// Why the pipeline cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A row was written by another version.
+    #[error("a row of the views cannot be read")]
+    Row(#[source] serde_json::Error),
+    /// The views cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The journal did not take an event.
+    #[error(transparent)]
+    Scribe(#[from] ScribeError),
+}
+
+/// A listing to be read: newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// Only those with these keys; see [`views`] for what they are.
+    pub keys: [Option<String>; 3],
+    /// Behind this place.
+    pub after: Option<Cursor>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a listing gave.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins.
+    pub next: Option<Cursor>,
+}
+
+/// The pipeline: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pipeline(Arc<Shared>);
+
+impl Pipeline {
+    /// Opens the pipeline over a journal, and takes up what was open. `halt_file` halts all while it exists.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub async fn open(
+        journal: Journal,
+        clock: Clock,
+        sandbox: Arc<Sandbox>,
+        set: PluginSet,
+        rules: Rules,
+        halt_file: PathBuf,
+    ) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared {
+            scribe: Scribe::new(journal, clock),
+            sandbox,
+            plugins: Plugins::new(set),
+            tokens: Tokens::default(),
+            alerts: index::Alerts::default(),
+            runs: index::Runs::default(),
+            turns: turns::Turns::default(),
+            tracker: TaskTracker::new(),
+            halt_file,
+            workers: Semaphore::new(rules.config.workers),
+            rules: RwLock::new(Arc::new(rules)),
+        });
+        let pipeline = Self(shared);
+        let rules = pipeline.rules();
+        pipeline
+            .note(Fact::DaemonStarted(
+                event::DaemonStarted {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    config: rules.config_digest,
+                    policies: rules.policies_digest,
+                },
+                Outside::Kept(payload::DaemonStarted {}),
+            ))
+            .await?;
+        let open = recover::recover(&pipeline.0).await?;
+        if open > 0 {
+            tracing::info!(runs.open = open, "took up {open} open runs");
+        }
+        Ok(pipeline)
+    }
+
+    async fn note(&self, fact: Fact) -> Result<(), ScribeError> {
+        let event = Arc::new(self.0.scribe.event(None, None, fact));
+        self.0.scribe.commit(vec![Line { event, views: Vec::new() }]).await
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.0.rules()
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        self.0.scribe.journal()
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.0.scribe.clock()
+    }
+
+    /// The installed plugins.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.0.plugins
+    }
+
+    /// The access tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// How many runs have not ended.
+    #[must_use]
+    pub fn open_runs(&self) -> usize {
+        self.0.runs.len()
+    }
+
+    /// Puts new rules in force; runs that wait are judged by them from now on.
+    ///
+    /// # Errors
+    /// When that cannot be written down; the old rules stay in force then.
+    pub async fn reload(&self, rules: Rules) -> Result<(), ScribeError> {
+        let leaf = event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
+        self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Ok(())
+    }
+
+    /// Runs something to its end even when the caller goes away: what is half written down must be finished.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match self.0.tracker.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(error = %error, "a request broke");
+                let message = "the request broke; the log tells more";
+                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Internal, message)))
+            }
+        }
+    }
+
+    /// Takes in the alerts of one body. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the queue is full or the journal cannot be written: nothing of it was taken in then.
+    pub async fn receive(
+        &self,
+        source: &str,
+        body: bytes::Bytes,
+        alerts: Vec<Alert>,
+    ) -> Result<Vec<Accepted>, Refusal> {
+        let (shared, source) = (Arc::clone(&self.0), source.to_owned());
+        self.whole(async move { receive::receive(&shared, &source, &body, alerts).await }).await
+    }
+
+    /// Writes down that a delivery was refused.
+    pub async fn delivery_refused(&self, source: Option<&str>, code: &str, message: &str) {
+        let leaf = event::DeliveryRefused { source: source.map(str::to_owned), code: code.to_owned() };
+        let outside = payload::DeliveryRefused { message: message.to_owned() };
+        let fact = Fact::DeliveryRefused(leaf, Outside::Kept(outside));
+        let event = Arc::new(self.0.scribe.event(None, None, fact));
+        let line = Line { event, views: Vec::new() };
+        if let Err(error) = self.0.scribe.submit(vec![line]).await {
+            tracing::warn!(error = %error, "a refused delivery is not in the journal");
+        }
+    }
+
+    /// Starts a runbook by hand.
+    ///
+    /// # Errors
+    /// When there is no such runbook, or the pre-gate refuses.
+    pub async fn start(&self, person: Person, request: StartRequest) -> Result<Run, Refusal> {
+        let shared = Arc::clone(&self.0);
+        self.whole(async move { requests::start(&shared, &person, request).await }).await
+    }
+
+    /// Approves the plan that was shown.
+    ///
+    /// # Errors
+    /// When the run does not wait, the person does not count, or the plan is no longer the shown one.
+    pub async fn approve(
+        &self,
+        id: &RunId,
+        person: Person,
+        plan: Digest,
+        comment: Option<String>,
+    ) -> Result<Run, Refusal> {
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move { requests::approve(&shared, &live, &person, plan, comment).await }).await
+    }
+
+    /// Says no to a waiting or parked run.
+    ///
+    /// # Errors
+    /// When the run waits for nobody.
+    pub async fn reject(&self, id: &RunId, person: Person, comment: Option<String>) -> Result<Run, Refusal> {
+        let live = self.live(id).await?;
+        self.whole(async move { requests::reject(&live, &person, comment).await }).await
+    }
+
+    /// Ends a run that is no longer wanted.
+    ///
+    /// # Errors
+    /// When the run has ended.
+    pub async fn cancel(&self, id: &RunId, person: Person, comment: Option<String>) -> Result<Run, Refusal> {
+        let live = self.live(id).await?;
+        self.whole(async move { requests::cancel(&live, &person, comment).await }).await
+    }
+
+    /// Says what became of an effect in doubt.
+    ///
+    /// # Errors
+    /// When nothing of the run is in doubt.
+    pub async fn settle(&self, id: &RunId, person: Person, request: SettleRequest) -> Result<Run, Refusal> {
+        let live = self.live(id).await?;
+        self.whole(async move { requests::settle(&live, &person, request).await }).await
+    }
+
+    /// The unended run, or why there is none.
+    async fn live(&self, id: &RunId) -> Result<Arc<LiveRun>, Refusal> {
+        if let Some(live) = self.0.runs.get(id) {
+            return Ok(live);
+        }
+        match self.run(id).await? {
+            Some(run) => {
+                let outcome = run.outcome.map_or("nothing", staunch_core::run::Outcome::as_str);
+                let message = format!("the run has ended: {outcome}");
+                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Cancelled, message)))
+            }
+            None => Err(Refusal::NotFound { what: "run", id: id.to_string() }),
+        }
+    }
+
+    /// A run, ended or not.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub async fn run(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
+        let row = self.journal().view(views::RUN, id.as_str()).await?;
+        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+    }
+
+    /// An alert.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub async fn alert(&self, id: &AlertId) -> Result<Option<AlertRecord>, ReadError> {
+        self.0.alert(id).await
+    }
+
+    /// Runs, newest first. Keys are runbook, plugin, target.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub async fn runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
+        self.list(views::RUN, listing).await
+    }
+
+    /// Alerts, newest first. Keys are source, fingerprint, alert name.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub async fn alerts(&self, listing: Listing) -> Result<Listed<AlertRecord>, ReadError> {
+        self.list(views::ALERT, listing).await
+    }
+
+    /// Access tokens, newest first.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub async fn list_tokens(&self, listing: Listing) -> Result<Listed<TokenRecord>, ReadError> {
+        self.list(views::TOKEN, listing).await
+    }
+
+    async fn list<T: DeserializeOwned>(&self, kind: &'static str, listing: Listing) -> Result<Listed<T>, ReadError> {
+        let Listing { state, keys, after, limit } = listing;
+        let page = self.journal().views(&ViewQuery { kind, state, keys, after, limit }).await?;
+        let items = page.rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
+        Ok(Listed { items: items.map_err(ReadError::Row)?, next: page.next })
+    }
+
+    /// All events of a run, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn events_of(&self, run: &RunId) -> Result<Vec<Event>, ScribeError> {
+        self.0.events_of(run).await
+    }
+
+    /// Makes an access token; the text is shown once and kept nowhere.
+    ///
+    /// # Errors
+    /// When the journal does not take it.
+    pub async fn create_token(
+        &self,
+        name: &str,
+        roles: Vec<String>,
+        expires: Option<chrono::DateTime<chrono::Utc>>,
+        by: &str,
+    ) -> Result<(TokenRecord, String), Refusal> {
+        let (line, record, token) = token_line(&self.0.scribe, name, roles, expires, by);
+        self.0.scribe.commit(vec![line]).await?;
+        self.0.tokens.put(record.clone());
+        Ok((record, token))
+    }
+
+    /// Takes an access token back.
+    ///
+    /// # Errors
+    /// When there is none, or the journal does not take it.
+    pub async fn revoke_token(&self, id: &TokenId, by: &str) -> Result<TokenRecord, Refusal> {
+        let not_found = || Refusal::NotFound { what: "token", id: id.to_string() };
+        let row = self.journal().view(views::TOKEN, id.as_str()).await.map_err(ReadError::from)?;
+        let row = row.ok_or_else(not_found)?;
+        let mut record: TokenRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+        let outside = payload::TokenRevoked { by: by.to_owned() };
+        let fact = Fact::TokenRevoked(event::TokenRevoked { token: id.clone() }, Outside::Kept(outside));
+        let event = self.0.scribe.event(None, None, fact);
+        record.revoked_at = Some(event.at);
+        let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
+        self.0.scribe.commit(vec![line]).await?;
+        self.0.tokens.put(record.clone());
+        Ok(record)
+    }
+
+    /// Writes down that a plugin was installed, and lets it run.
+    ///
+    /// # Errors
+    /// When the journal does not take it.
+    pub async fn plugin_installed(&self, line: Line, record: views::PluginRecord) -> Result<(), Refusal> {
+        self.0.scribe.commit(vec![line]).await?;
+        self.0.plugins.installed(record);
+        Ok(())
+    }
+
+    /// The scribe, for what is written down beside runs.
+    #[must_use]
+    pub fn scribe(&self) -> &Scribe {
+        &self.0.scribe
+    }
+
+    /// Lets no run begin another step, waits for those that act, and writes down that the daemon stops.
+    pub async fn drain(&self, within: std::time::Duration) {
+        self.0.workers.close();
+        let tracker = &self.0.tracker;
+        tracker.close();
+        let patience = std::time::Duration::from_millis(50);
+        let deadline = tokio::time::Instant::now() + within;
+        while self.0.acting() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(patience).await;
+        }
+        let fact = Fact::DaemonStopped(event::DaemonStopped {}, Outside::Kept(payload::DaemonStopped {}));
+        if let Err(error) = self.note(fact).await {
+            tracing::warn!(error = %error, "the end of the daemon is not in the journal");
+        }
+    }
+}
+
+/// The journal's line for a new token, its record, and the text to show once.
+#[must_use]
+pub fn token_line(
+    scribe: &Scribe,
+    name: &str,
+    roles: Vec<String>,
+    expires: Option<chrono::DateTime<chrono::Utc>>,
+    by: &str,
+) -> (Line, TokenRecord, String) {
+    let token = new_token();
+    let id = TokenId::from_bits(scribe.clock().id_bits());
+    let leaf = event::TokenCreated { token: id.clone(), roles: roles.clone(), expires };
+    let hash = Digest::of(token.as_bytes());
+    let outside = payload::TokenCreated { name: name.to_owned(), hash, by: by.to_owned() };
+    let event = scribe.event(None, None, Fact::TokenCreated(leaf, Outside::Kept(outside)));
+    let record = TokenRecord {
+        id,
+        name: name.to_owned(),
+        roles,
+        hash: Some(hash),
+        created_at: event.at,
+        expires,
+        revoked_at: None,
+    };
+    let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
+    (line, record, token)
+}

@@ -1,0 +1,182 @@
+//! Plans a run: its plugins read and announce, and nothing happens.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::permit::{Permit, PlanPermit};
+use staunch_core::plan::{Plan, Recorded, StepPlan};
+use staunch_core::policy::PluginKind;
+use staunch_core::run::{Ask, Outcome, Run};
+
+use super::drive::End;
+use super::job::{self, Purpose};
+use super::live::LiveRun;
+use super::shared::Shared;
+use crate::sandbox::{Ending, LogLine, Mode, Report};
+
+/// A plan, and what its making showed.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) at: DateTime<Utc>,
+    log: Vec<String>,
+    kind: PluginKind,
+    summary: String,
+}
+
+impl Planned {
+    /// The fact that the run has this plan.
+    pub(super) fn fact(&self, asked: Option<Ask>, decisions: Vec<Decision>, changes: Vec<String>) -> Fact {
+        let leaf = event::RunPlanned {
+            plan: self.plan.digest,
+            effects: u32::try_from(self.plan.effects()).unwrap_or(u32::MAX),
+            ask: asked.is_some(),
+        };
+        let outside = payload::RunPlanned {
+            steps: self.plan.steps.clone(),
+            asked,
+            decisions,
+            log: self.log.clone(),
+            changes,
+        };
+        Fact::RunPlanned(leaf, Outside::Kept(outside))
+    }
+
+    /// How a run ends whose plan has no effect: a check has recorded, everything else had nothing to do.
+    pub(super) fn without_effects(&self) -> End {
+        match self.kind {
+            PluginKind::Check => End::new(Outcome::Done, Code::Completed, self.summary.clone()),
+            PluginKind::Remediation | PluginKind::Connector => {
+                End::new(Outcome::Cancelled, Code::NothingToDo, self.summary.clone())
+            }
+        }
+    }
+}
+
+/// The fact that planning begins.
+pub(super) fn planning_fact() -> Fact {
+    Fact::RunPlanning(event::RunPlanning {}, Outside::Kept(payload::RunPlanning {}))
+}
+
+/// Plans all steps of a run from its beginning.
+///
+/// # Errors
+/// How the run ends that cannot be planned.
+pub(super) async fn plan(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    permit: PlanPermit,
+) -> Result<Planned, End> {
+    plan_after(shared, live, run, permit, Vec::new()).await
+}
+
+/// Plans all steps of a run, each behind the calls that it made already: what was done stands in the plan as it
+/// was done, and what follows is new.
+///
+/// # Errors
+/// How the run ends that cannot be planned.
+pub(super) async fn plan_after(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    permit: PlanPermit,
+    mut done: Vec<Vec<Recorded>>,
+) -> Result<Planned, End> {
+    done.resize_with(run.steps.len(), Vec::new);
+    let mut steps = Vec::with_capacity(run.steps.len());
+    let mut log = Vec::new();
+    let mut kind = PluginKind::Remediation;
+    let mut summary = String::new();
+    let permits = permit.split(run.steps.len());
+    for (((index, step), permit), replay) in run.steps.iter().enumerate().zip(permits).zip(done) {
+        let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
+        kind = plugin.kind();
+        let job = job::make(shared, live, run, index, &plugin, Purpose::Plan { replay }, Mode::Plan)?;
+        let report = shared.execute(Permit::Plan(permit), job).await;
+        log.extend(lines(&report.log, report.log_dropped));
+        summary = check_ending(&report)?;
+        let (effects, readings) = report.into_plan();
+        steps.push(StepPlan {
+            plugin: step.plugin.clone(),
+            plugin_digest: step.plugin_digest,
+            input: step.input.clone().unwrap_or_default(),
+            effects,
+            readings,
+        });
+    }
+    Ok(Planned { plan: Plan::new(&run.id, &run.runbook, steps), at: shared.now(), log, kind, summary })
+}
+
+/// A plugin that cannot be used refuses the run.
+pub(super) fn unusable(reason: Reason) -> End {
+    End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }
+}
+
+/// The result's summary, or how a run ends whose plugin did not return.
+fn check_ending(report: &Report) -> Result<String, End> {
+    match &report.ending {
+        Ending::Returned(result) => Ok(summary_of(result)),
+        ending => {
+            let (code, message) = describe(ending);
+            // A plugin that gave up because a call was refused was refused by a rule.
+            let denied = report.denials.first().filter(|_| code == Code::PluginError);
+            Err(match denied {
+                Some(denial) => {
+                    let code = if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
+                    End::new(Outcome::Refused, code, denial.error.message.clone())
+                }
+                None => End::new(Outcome::Failed, code, message),
+            })
+        }
+    }
+}
+
+/// The summary in a plugin's result.
+pub(super) fn summary_of(result: &serde_json::Value) -> String {
+    result.get("summary").and_then(serde_json::Value::as_str).unwrap_or("the plugin returned").to_owned()
+}
+
+/// An ending other than a return, as code and sentence.
+pub(super) fn describe(ending: &Ending) -> (Code, String) {
+    match ending {
+        Ending::Returned(result) => (Code::Completed, summary_of(result)),
+        Ending::Failed(error) => {
+            (Code::PluginError, format!("the plugin failed: {}: {}", error.code, error.message))
+        }
+        Ending::Trapped { code, message } => {
+            let word = match *code {
+                "deadline" => Code::Deadline,
+                "fuel" | "memory" | "table" | "stack" | "calls" | "journal" | "result" => Code::Exhausted,
+                _ => Code::Trap,
+            };
+            (word, format!("the plugin was ended ({code}): {message}"))
+        }
+        Ending::Parked { call, reason } => {
+            (Code::Unplanned, format!("{}.{} on {}: {reason}", call.capability, call.function, call.target))
+        }
+        Ending::InDoubt { call, message, .. } => (
+            Code::InDoubt,
+            format!("nobody knows whether {}.{} on {} happened: {message}", call.capability, call.function, call.target),
+        ),
+        Ending::Halted(reason) => (Code::Halt, reason.clone()),
+        Ending::Diverged { call, .. } => (
+            Code::Diverged,
+            format!("the plugin called {}.{} where its journal holds something else", call.capability, call.function),
+        ),
+        Ending::LedgerUnavailable(message) => (Code::Journal, message.clone()),
+        Ending::NotPermitted(message) => (Code::Internal, message.clone()),
+    }
+}
+
+/// A plugin's log as texts.
+pub(super) fn lines(log: &[LogLine], dropped: u32) -> Vec<String> {
+    let mut lines: Vec<String> =
+        log.iter().map(|line| format!("{}: {}", line.level.as_str(), line.message)).collect();
+    if dropped > 0 {
+        lines.push(format!("warn: {dropped} more lines had no room"));
+    }
+    lines
+}

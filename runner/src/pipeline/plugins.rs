@@ -1,0 +1,298 @@
+//! The plugins that runs can use: verified, compiled, bound to their grants, and looked at again before each use.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+use staunch_core::decision::{Code, Reason};
+use staunch_core::id::Digest;
+use staunch_core::policy::{Effects, PluginFacts, PluginKind, Standing};
+
+use super::views::PluginRecord;
+use crate::clock::Clock;
+use crate::config::Grant;
+use crate::plugin::{Compiler, Registry, TrustPolicy, VerifiedPlugin};
+use crate::sandbox::{Grants, Limits, Prepared, Sandbox};
+
+/// What plugins are made ready from.
+#[derive(Debug)]
+pub struct PluginSet {
+    /// Where they are installed.
+    pub registry: Registry,
+    /// Whose signatures count.
+    pub trust: TrustPolicy,
+    /// What makes native code of them.
+    pub compiler: Compiler,
+    /// What runs them.
+    pub sandbox: Arc<Sandbox>,
+    /// What each may do, by name.
+    pub grants: BTreeMap<String, Grant>,
+    /// The time, for expiry.
+    pub clock: Clock,
+}
+
+/// A plugin that is ready to run.
+pub struct Loaded {
+    verified: VerifiedPlugin,
+    prepared: Arc<Prepared>,
+    grants: Arc<Grants>,
+    limits: Limits,
+    capabilities: BTreeSet<String>,
+    files: Vec<(PathBuf, Stamp)>,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("name", &self.name()).field("digest", &self.digest()).finish_non_exhaustive()
+    }
+}
+
+/// What of a file changes when somebody writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl From<Metadata> for Stamp {
+    fn from(meta: Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+impl Loaded {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.verified.manifest().name
+    }
+
+    /// Its exact bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.verified.digest()
+    }
+
+    /// What was verified.
+    #[must_use]
+    pub fn verified(&self) -> &VerifiedPlugin {
+        &self.verified
+    }
+
+    /// Key ids of the signatures that counted.
+    #[must_use]
+    pub fn signers(&self) -> &[String] {
+        self.verified.signers()
+    }
+
+    pub(super) fn kind(&self) -> PluginKind {
+        self.verified.manifest().kind.into()
+    }
+
+    pub(super) fn prepared(&self) -> Arc<Prepared> {
+        Arc::clone(&self.prepared)
+    }
+
+    pub(super) fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.grants)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.clone()
+    }
+
+    /// Checks an input against the plugin's schema.
+    ///
+    /// # Errors
+    /// The first violation, with its place.
+    pub(super) fn check_input(&self, input: &Value) -> Result<(), Reason> {
+        self.verified.manifest().input.check(input).map_err(|error| {
+            Reason::new(Code::Input, format!("input of {}: {error}", self.name()))
+        })
+    }
+
+    /// Whether the installed files are still the ones that were verified.
+    fn untouched(&self) -> bool {
+        self.files.iter().all(|(path, stamp)| std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp))
+    }
+}
+
+/// All plugins that runs can use.
+#[derive(Debug)]
+pub struct Plugins {
+    set: RwLock<PluginSet>,
+    table: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    records: HashMap<String, PluginRecord>,
+    /// By name and digest: runs are bound to the bytes that they were made with.
+    loaded: HashMap<(String, Digest), Arc<Loaded>>,
+}
+
+impl Plugins {
+    pub(super) fn new(set: PluginSet) -> Self {
+        Self { set: RwLock::new(set), table: RwLock::default() }
+    }
+
+    /// Takes note of an installation that the journal holds.
+    pub(super) fn installed(&self, record: PluginRecord) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.records.insert(record.name.clone(), record);
+    }
+
+    /// All installations that the journal holds, by name.
+    #[must_use]
+    pub fn records(&self) -> Vec<PluginRecord> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut records: Vec<PluginRecord> = table.records.values().cloned().collect();
+        records.sort_by(|a, b| a.name.cmp(&b.name));
+        records
+    }
+
+    /// What the journal says about one plugin.
+    #[must_use]
+    pub fn record(&self, name: &str) -> Option<PluginRecord> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).records.get(name).cloned()
+    }
+
+    /// Puts other grants and trust in force; everything is verified and bound anew at its next use.
+    pub fn reload(&self, change: impl FnOnce(&mut PluginSet)) {
+        change(&mut self.set.write().unwrap_or_else(PoisonError::into_inner));
+        self.table.write().unwrap_or_else(PoisonError::into_inner).loaded.clear();
+    }
+
+    /// Works with the set that plugins are made ready from.
+    pub fn with_set<T>(&self, work: impl FnOnce(&PluginSet) -> T) -> T {
+        work(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The version of a plugin that new runs use.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not satisfy the trust policy any more.
+    pub fn current(&self, name: &str) -> Result<Arc<Loaded>, Reason> {
+        let digest = self.record(name).map(|record| record.digest).ok_or_else(|| {
+            Reason::new(Code::PluginUnknown, format!("plugin {name} is not installed: `staunch plugin install FILE`"))
+        })?;
+        self.exactly(name, digest)
+    }
+
+    /// A plugin with exactly these bytes. The files are looked at with each use: when anybody touched them since
+    /// they were verified, they are verified again.
+    ///
+    /// # Errors
+    /// When its files are missing, changed, or no longer trusted.
+    pub fn exactly(&self, name: &str, digest: Digest) -> Result<Arc<Loaded>, Reason> {
+        let key = (name.to_owned(), digest);
+        let known = self.table.read().unwrap_or_else(PoisonError::into_inner).loaded.get(&key).cloned();
+        if let Some(loaded) = known.filter(|loaded| loaded.untouched()) {
+            return Ok(loaded);
+        }
+        let fresh = self.with_set(|set| load(set, name, digest));
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        match fresh {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                table.loaded.insert(key, Arc::clone(&loaded));
+                Ok(loaded)
+            }
+            Err(reason) => {
+                table.loaded.remove(&key);
+                tracing::error!(plugin.name = name, reason = %reason, "plugin {name} is refused");
+                Err(reason)
+            }
+        }
+    }
+
+    /// What decisions know about a plugin.
+    #[must_use]
+    pub fn facts(&self, plugin: &Loaded) -> PluginFacts {
+        let manifest = plugin.verified.manifest();
+        let record = self.record(&manifest.name);
+        // Standing belongs to the exact bytes: an older version that a run is still bound to has lost its own.
+        let standing = record.filter(|record| record.digest == plugin.digest()).map(|record| record.standing);
+        PluginFacts {
+            name: manifest.name.clone(),
+            version: manifest.version.to_string(),
+            kind: plugin.kind(),
+            effects: Effects::from(manifest.effects),
+            standing: standing.unwrap_or(Standing::Approve),
+            capabilities: plugin.capabilities.clone(),
+        }
+    }
+
+    /// Those of the named plugins that do not run, with their standing.
+    pub(super) fn out_of_service<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(String, &'static str)> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        names
+            .filter_map(|name| {
+                let standing = table.records.get(name)?.standing;
+                standing.autonomy().is_none().then(|| (name.to_owned(), standing.as_str()))
+            })
+            .collect()
+    }
+}
+
+/// Verifies, compiles and binds one plugin.
+fn load(set: &PluginSet, name: &str, digest: Digest) -> Result<Loaded, Reason> {
+    let refused = |error: &dyn std::error::Error| Reason::new(Code::Signature, chain(error));
+    let stamps = |paths: Vec<PathBuf>| {
+        paths
+            .into_iter()
+            .map(|path| std::fs::metadata(&path).map(|meta| (path, Stamp::from(meta))))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    // The stamps are taken first: a change between them and the reading is seen at the next use.
+    let files = set.registry.files(name, digest).map_err(|error| refused(&error))?;
+    let files = stamps(files).map_err(|error| {
+        Reason::new(Code::PluginChanged, format!("a file of plugin {name} cannot be read: {error}"))
+    })?;
+    let now = set.clock.now();
+    let verified =
+        set.registry.open_digest(name, digest, &set.trust, now).map_err(|error| refused(&error))?;
+    bind(set, verified, files)
+}
+
+fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>) -> Result<Loaded, Reason> {
+    let failed = |error: &dyn std::error::Error| Reason::new(Code::Internal, chain(error));
+    let component = set.compiler.load(set.sandbox.engine(), &verified).map_err(|error| failed(&error))?;
+    let manifest = verified.manifest();
+    let limits = Limits::from_manifest(&manifest.limits);
+    let prepared =
+        set.sandbox.prepare(verified.digest(), &component).map_err(|error| failed(&error))?;
+    let empty = Grant::default();
+    let grant = set.grants.get(&manifest.name).unwrap_or(&empty);
+    let grants = Grants::compile(&manifest.capabilities, &grant.capabilities, &grant.secrets)
+        .map_err(|error| Reason::new(Code::Grant, format!("grants.{}: {error}", manifest.name)))?;
+    let capabilities =
+        manifest.capabilities.keys().filter(|name| grant.capabilities.contains_key(*name)).cloned().collect();
+    Ok(Loaded { prepared, grants: Arc::new(grants), limits, capabilities, files, verified })
+}
+
+/// An error and its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

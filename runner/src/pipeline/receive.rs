@@ -1,0 +1,452 @@
+//! Takes alerts in: identity, match, pre-gate and new runs, in one durable transaction before the sender is
+//! answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use staunch_core::alert::Alert;
+use staunch_core::decision::{Code, Decision, Reason, Stage};
+use staunch_core::event::{self, Event, Fact, Outside, payload};
+use staunch_core::gate::{self, PreGateFacts};
+use staunch_core::id::{AlertId, Digest, RunId};
+use staunch_core::permit::PlanPermit;
+use staunch_core::policy::Runbook;
+use staunch_core::policy::gate::is_irreversible;
+use staunch_core::policy::prepare::{Occasion, Prepared, prepare};
+use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify};
+use staunch_core::run::{Mode, Run, VerifyPlan};
+
+use super::drive::Start;
+use super::index::Identity;
+use super::live::LiveRun;
+use super::plugins::Loaded;
+use super::scribe::Line;
+use super::shared::{Rules, Shared};
+use super::turns::Place;
+use super::{ReadError, Refusal, views};
+
+/// What became of one alert of a delivery.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Accepted {
+    /// Its id; the same for a repeat.
+    #[schema(value_type = Option<String>)]
+    pub id: Option<AlertId>,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Whether it was known already.
+    pub duplicate: bool,
+    /// The runs so far.
+    #[schema(value_type = Vec<String>)]
+    pub runs: Vec<RunId>,
+}
+
+/// A delivery on its way into the journal.
+struct Batch {
+    lines: Vec<Line>,
+    accepted: Vec<Accepted>,
+    new_runs: Vec<NewRun>,
+    known: Vec<(Identity, Known)>,
+    /// Records that this delivery made or changed: a batch may hold the same alert twice.
+    records: BTreeMap<AlertId, AlertRecord>,
+}
+
+/// A run that begins when its beginning is durable.
+pub(super) struct NewRun {
+    pub(super) run: Run,
+    pub(super) about: Option<Alert>,
+    pub(super) permit: PlanPermit,
+    pub(super) place: Place,
+}
+
+/// What asks for a run.
+pub(super) struct Request<'a> {
+    pub(super) alert: Option<(&'a AlertId, &'a Alert)>,
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) target: Option<&'a str>,
+    pub(super) input: Option<&'a serde_json::Value>,
+    pub(super) by: Option<&'a str>,
+    pub(super) comment: Option<&'a str>,
+    pub(super) mode: Mode,
+}
+
+/// Takes in the alerts of one body. Durable when it returns.
+///
+/// # Errors
+/// When the queue is full or the journal cannot be written: nothing of it was taken in then.
+pub(super) async fn receive(
+    shared: &Arc<Shared>,
+    source: &str,
+    body: &[u8],
+    alerts: Vec<Alert>,
+) -> Result<Vec<Accepted>, Refusal> {
+    let rules = shared.rules();
+    if !shared.scribe.journal().accepting() {
+        return Err(Refusal::JournalUnavailable);
+    }
+    if shared.runs.len() >= rules.config.queue {
+        return Err(Refusal::QueueFull);
+    }
+    let identities: Vec<Identity> =
+        alerts.iter().map(|alert| Identity::of(source, &alert.fingerprint)).collect();
+    let _held = shared.alerts.hold(&identities).await;
+    let mut batch = Batch {
+        lines: vec![delivered(shared, source, body, alerts.len())],
+        accepted: Vec::with_capacity(alerts.len()),
+        new_runs: Vec::new(),
+        known: Vec::new(),
+        records: BTreeMap::new(),
+    };
+    for (alert, identity) in alerts.into_iter().zip(identities) {
+        if let Err(error) = batch.take(shared, &rules, source, alert, identity).await {
+            batch.give_up(shared);
+            return Err(error.into());
+        }
+    }
+    batch.finish(shared).await
+}
+
+fn delivered(shared: &Shared, source: &str, body: &[u8], alerts: usize) -> Line {
+    let leaf = event::Delivered {
+        source: source.to_owned(),
+        body_digest: Digest::of(body),
+        alerts: u32::try_from(alerts).unwrap_or(u32::MAX),
+    };
+    let outside = payload::Delivered { body: String::from_utf8_lossy(body).into_owned() };
+    let fact = Fact::Delivered(leaf, Outside::Kept(outside));
+    Line { event: Arc::new(shared.scribe.event(None, None, fact)), views: Vec::new() }
+}
+
+impl Batch {
+    async fn take(
+        &mut self,
+        shared: &Arc<Shared>,
+        rules: &Rules,
+        source: &str,
+        alert: Alert,
+        identity: Identity,
+    ) -> Result<(), ReadError> {
+        let earlier = self.known.iter().rev().find(|(other, _)| *other == identity).map(|(_, known)| known.clone());
+        let known = earlier.or_else(|| shared.alerts.get(identity));
+        match (identify(&alert, known.as_ref()), known) {
+            (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity),
+            (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
+            (Kind::Resolves, Some(known)) => self.resolve(shared, &alert, identity, &known).await?,
+            (Kind::AlreadyOver, Some(known)) => {
+                let runs = self.record(shared, &known.id).await?.map(|record| record.runs).unwrap_or_default();
+                self.accepted.push(Accepted {
+                    id: Some(known.id),
+                    fingerprint: alert.fingerprint,
+                    duplicate: true,
+                    runs,
+                });
+            }
+            // The end of a firing that was never heard of: kept, for the record.
+            (_, None) => self.new_alert(shared, rules, source, alert, identity),
+        }
+        Ok(())
+    }
+
+    fn new_alert(
+        &mut self,
+        shared: &Arc<Shared>,
+        rules: &Rules,
+        source: &str,
+        mut alert: Alert,
+        identity: Identity,
+    ) {
+        let id = AlertId::from_bits(shared.scribe.clock().id_bits());
+        alert.id = Some(id.clone());
+        let now = shared.now();
+        let routed = rules.policies.routing().route(&alert, now);
+        let mut decisions = vec![Decision::pass(now, Stage::Intake, source, "received and authentic")];
+        decisions.push(Decision::pass(now, Stage::Dedup, &alert.fingerprint, "not known before"));
+        decisions.extend(routed.decisions);
+        let mut run_lines = Vec::new();
+        let runs =
+            self.start_runs(shared, rules, &routed.runbooks, (&id, &alert), &mut decisions, &mut run_lines);
+        let fact = Fact::AlertReceived(
+            event::AlertReceived {
+                source: source.to_owned(),
+                status: alert.status,
+                severity: alert.severity,
+            },
+            Outside::Kept(payload::AlertReceived {
+                alert: alert.clone(),
+                decisions,
+                runs: runs.clone(),
+            }),
+        );
+        let event = shared.scribe.event(None, Some(&id), fact);
+        if let Some(record) = AlertRecord::begin(&event) {
+            self.lines.push(Line { event: Arc::new(event), views: vec![views::alert(&record)] });
+            self.known.push((identity, Known::from(&record)));
+            self.records.insert(id.clone(), record);
+        }
+        self.lines.extend(run_lines);
+        self.accepted.push(Accepted { id: Some(id), fingerprint: alert.fingerprint, duplicate: false, runs });
+    }
+
+    /// A repeat starts nothing, except that a match that was lost to something that passes is tried again.
+    async fn repeat(
+        &mut self,
+        shared: &Arc<Shared>,
+        rules: &Rules,
+        alert: Alert,
+        known: &Known,
+    ) -> Result<(), ReadError> {
+        let Some(mut record) = self.record(shared, &known.id).await? else { return Ok(()) };
+        let now = shared.now();
+        let mut decisions =
+            vec![Decision::refuse(now, Stage::Dedup, &alert.fingerprint, Code::Duplicate, "the same firing again")];
+        let mut run_lines = Vec::new();
+        let again = lost_matches(&record, rules);
+        let about = record.alert.clone().unwrap_or(alert);
+        let runs =
+            self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines);
+        let outside = payload::AlertRepeated { decisions, runs };
+        let fact = Fact::AlertRepeated(event::AlertRepeated {}, Outside::Kept(outside));
+        self.change(shared, &mut record, fact);
+        self.lines.extend(run_lines);
+        self.accepted.push(Accepted {
+            id: Some(known.id.clone()),
+            fingerprint: about.fingerprint,
+            duplicate: true,
+            runs: record.runs.clone(),
+        });
+        self.records.insert(known.id.clone(), record);
+        Ok(())
+    }
+
+    async fn resolve(
+        &mut self,
+        shared: &Arc<Shared>,
+        alert: &Alert,
+        identity: Identity,
+        known: &Known,
+    ) -> Result<(), ReadError> {
+        let Some(mut record) = self.record(shared, &known.id).await? else { return Ok(()) };
+        let leaf = event::AlertResolved { ends_at: alert.ends_at };
+        self.change(shared, &mut record, Fact::AlertResolved(leaf, Outside::Kept(payload::AlertResolved {})));
+        self.known.push((identity, Known::from(&record)));
+        self.accepted.push(Accepted {
+            id: Some(known.id.clone()),
+            fingerprint: alert.fingerprint.clone(),
+            duplicate: true,
+            runs: record.runs.clone(),
+        });
+        self.records.insert(known.id.clone(), record);
+        Ok(())
+    }
+
+    fn change(&mut self, shared: &Shared, record: &mut AlertRecord, fact: Fact) {
+        let event = shared.scribe.event(None, Some(&record.id), fact);
+        record.apply(&event);
+        self.lines.push(Line { event: Arc::new(event), views: vec![views::alert(record)] });
+    }
+
+    async fn record(&self, shared: &Shared, id: &AlertId) -> Result<Option<AlertRecord>, ReadError> {
+        match self.records.get(id) {
+            Some(record) => Ok(Some(record.clone())),
+            None => shared.alert(id).await,
+        }
+    }
+
+    fn start_runs(
+        &mut self,
+        shared: &Arc<Shared>,
+        rules: &Rules,
+        runbooks: &[Arc<Runbook>],
+        alert: (&AlertId, &Alert),
+        decisions: &mut Vec<Decision>,
+        lines: &mut Vec<Line>,
+    ) -> Vec<RunId> {
+        let mut ids = Vec::new();
+        for runbook in runbooks {
+            let request = Request {
+                alert: Some(alert),
+                labels: &alert.1.labels,
+                target: None,
+                input: None,
+                by: None,
+                comment: None,
+                mode: Mode::Act,
+            };
+            match new_run(shared, rules, runbook, &request) {
+                Ok((line, run)) => {
+                    decisions.extend(run.run.decisions.iter().cloned());
+                    ids.push(run.run.id.clone());
+                    lines.push(line);
+                    self.new_runs.push(run);
+                }
+                Err(refusals) => decisions.extend(refusals),
+            }
+        }
+        ids
+    }
+
+    async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
+        let lines = std::mem::take(&mut self.lines);
+        if let Err(error) = shared.scribe.commit(lines).await {
+            self.give_up(shared);
+            return Err(error.into());
+        }
+        for (identity, known) in self.known.drain(..) {
+            shared.alerts.put(identity, known);
+        }
+        for NewRun { run, about, permit, place } in self.new_runs.drain(..) {
+            let live = LiveRun::new(run, about, shared.scribe.clone());
+            shared.launch(live, Start::Fresh(permit, place));
+        }
+        for record in self.records.values().filter(|record| record.ended_at.is_some()) {
+            for live in record.runs.iter().filter_map(|run| shared.runs.get(run)) {
+                live.wake();
+            }
+        }
+        Ok(self.accepted)
+    }
+
+    /// Gives back what was reserved for runs that will not be.
+    fn give_up(&mut self, shared: &Shared) {
+        for new in self.new_runs.drain(..) {
+            let target = new.run.target.as_deref().unwrap_or_default();
+            shared.runs.release(&new.run.runbook, target, &new.run.id);
+        }
+    }
+}
+
+/// The runbooks that matched an alert before and started nothing, for a reason that may have passed.
+fn lost_matches(record: &AlertRecord, rules: &Rules) -> Vec<Arc<Runbook>> {
+    let passing = |code: Code| matches!(code, Code::Busy | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull);
+    let mut names: Vec<&str> = record
+        .decisions
+        .iter()
+        .filter(|decision| passing(decision.code))
+        .map(|decision| decision.subject.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| {
+        // The last word about it counts: a runbook that started later is not lost.
+        let last = record.decisions.iter().rev().find(|decision| decision.subject == *name);
+        last.is_some_and(|decision| passing(decision.code))
+    });
+    names.into_iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect()
+}
+
+/// Makes a run ready to begin: renders, checks, asks the pre-gate, takes its place and its turn.
+///
+/// # Errors
+/// The refusing decisions. Nothing is reserved then.
+pub(super) fn new_run(
+    shared: &Arc<Shared>,
+    rules: &Rules,
+    runbook: &Arc<Runbook>,
+    request: &Request<'_>,
+) -> Result<(Line, NewRun), Vec<Decision>> {
+    let now = shared.now();
+    let id = RunId::from_bits(shared.scribe.clock().id_bits());
+    let refuse = |stage: Stage, subject: &str, reason: Reason| {
+        vec![Decision::refuse(now, stage, subject, reason.code, reason.message)]
+    };
+    let plugins = runbook
+        .steps
+        .iter()
+        .map(|step| shared.plugins.current(&step.plugin).map_err(|reason| refuse(Stage::Plan, &step.plugin, reason)))
+        .collect::<Result<Vec<Arc<Loaded>>, _>>()?;
+    let occasion = Occasion {
+        run: &id,
+        alert: request.alert.map(|(_, alert)| alert),
+        labels: request.labels,
+        target: request.target,
+        input: request.input,
+    };
+    let prepared = prepare(runbook, &occasion, |name| rules.config.hosts.canonical(name))
+        .map_err(|reason| refuse(Stage::Match, &runbook.name, reason))?;
+    for (plugin, input) in plugins.iter().zip(&prepared.inputs) {
+        plugin.check_input(input).map_err(|reason| refuse(Stage::Plan, &runbook.name, reason))?;
+    }
+    let (permit, decisions) = admit(shared, runbook, &id, &prepared.target)?;
+    let place = shared.turns.ask((!runbook.parallel).then_some(prepared.target.as_str()));
+    if matches!(place, Place::Full) {
+        shared.runs.release(&runbook.name, &prepared.target, &id);
+        let message = format!("too many runs wait for their turn at {}", prepared.target);
+        return Err(vec![Decision::refuse(now, Stage::Limit, &runbook.name, Code::QueueFull, message)]);
+    }
+    let queued = matches!(place, Place::Later(_));
+    let fact = created(shared, rules, runbook, &plugins, prepared, queued, decisions, request);
+    let event = shared.scribe.event(Some(&id), request.alert.map(|(id, _)| id), fact);
+    let run = begin(&event);
+    let line = Line { views: vec![views::run(&run)], event: Arc::new(event) };
+    Ok((line, NewRun { run, about: request.alert.map(|(_, alert)| alert.clone()), permit, place }))
+}
+
+fn begin(event: &Event) -> Run {
+    Run::begin(event).expect("a run-created event with an id begins a run")
+}
+
+/// Asks the pre-gate, and takes the runbook's place at the target.
+fn admit(
+    shared: &Shared,
+    runbook: &Runbook,
+    id: &RunId,
+    target: &str,
+) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
+    let reserved = shared.runs.reserve(&runbook.name, target, id);
+    let out = shared.plugins.out_of_service(runbook.steps.iter().map(|step| step.plugin.as_str()));
+    let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+    let facts = PreGateFacts {
+        target: Some(target),
+        unended: reserved.as_ref().err(),
+        out_of_service: &out,
+        alert_over: false,
+    };
+    let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
+    if admitted.is_err() && reserved.is_ok() {
+        shared.runs.release(&runbook.name, target, id);
+    }
+    admitted
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is one part of the event, and this is the one place that makes it")]
+fn created(
+    shared: &Shared,
+    rules: &Rules,
+    runbook: &Runbook,
+    plugins: &[Arc<Loaded>],
+    prepared: Prepared,
+    queued: bool,
+    decisions: Vec<Decision>,
+    request: &Request<'_>,
+) -> Fact {
+    let irreversible = plugins
+        .iter()
+        .enumerate()
+        .any(|(step, plugin)| is_irreversible(runbook, step, &shared.plugins.facts(plugin)));
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let verify = runbook.verify.as_ref().map(|verify| VerifyPlan {
+        within_ms: millis(verify.within),
+        stable_for_ms: millis(verify.stable_for),
+        interval_ms: millis(verify.interval),
+        probes: prepared.probes,
+    });
+    let leaf = event::RunCreated {
+        runbook: runbook.name.clone(),
+        policy: rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest),
+        plugins: plugins.iter().map(|plugin| (plugin.name().to_owned(), plugin.digest())).collect(),
+        mode: request.mode,
+        queued,
+        irreversible,
+    };
+    let outside = payload::RunCreated {
+        host: rules.config.hosts.find(&prepared.target).map(|host| host.canonical().to_owned()),
+        target: Some(prepared.target),
+        inputs: prepared.inputs,
+        labels: request.labels.clone(),
+        verify,
+        by: request.by.map(str::to_owned),
+        comment: request.comment.map(str::to_owned),
+        decisions,
+    };
+    Fact::RunCreated(leaf, Outside::Kept(outside))
+}

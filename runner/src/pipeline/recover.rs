@@ -1,0 +1,103 @@
+//! Takes up what was open when the daemon stopped.
+
+use std::sync::Arc;
+
+use staunch_core::decision::Code;
+use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
+use staunch_core::record::{AlertRecord, Known, Standing};
+use staunch_core::run::{Run, State};
+
+use super::act::can_replay;
+use super::drive::Start;
+use super::index::Identity;
+use super::live::{LiveRun, Wait};
+use super::shared::Shared;
+use super::{OpenError, views};
+use crate::journal::ViewQuery;
+
+/// How many rows are read at once.
+const PAGE: u32 = 500;
+
+/// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
+    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| remember(shared, &record)).await?;
+    each(shared, views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
+    each(shared, views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
+    let mut open: Vec<Run> = Vec::new();
+    for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {
+        each(shared, views::RUN, Some(state.as_str()), |run| open.push(run)).await?;
+    }
+    // In the order in which they were made, so that each gets its turn as before.
+    open.sort_by(|a, b| a.id.cmp(&b.id));
+    let count = open.len();
+    for run in open {
+        take_up(shared, run).await?;
+    }
+    Ok(count)
+}
+
+fn remember(shared: &Shared, record: &AlertRecord) {
+    if let Some(alert) = &record.alert {
+        shared.alerts.put(Identity::of(&record.source, &alert.fingerprint), Known::from(record));
+    }
+}
+
+async fn each<T: serde::de::DeserializeOwned>(
+    shared: &Shared,
+    kind: &'static str,
+    state: Option<&str>,
+    mut take: impl FnMut(T),
+) -> Result<(), OpenError> {
+    let mut after = None;
+    loop {
+        let query = ViewQuery {
+            kind,
+            state: state.map(str::to_owned),
+            keys: [None, None, None],
+            after: after.take(),
+            limit: PAGE,
+        };
+        let page = shared.scribe.journal().views(&query).await?;
+        for row in &page.rows {
+            take(views::read(&row.doc).map_err(OpenError::Row)?);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
+    let about = match &run.alert {
+        Some(id) => shared.alert(id).await?.and_then(|record| record.alert),
+        None => None,
+    };
+    let target = run.target.clone().unwrap_or_default();
+    // Two unended runs at one place cannot be in the journal; were they, the older one keeps the place.
+    drop(shared.runs.reserve(&run.runbook, &target, &run.id));
+    let state = run.state;
+    let replay = can_replay(&run);
+    let live = LiveRun::new(run.clone(), about, shared.scribe.clone());
+    let start = match state {
+        State::Queued | State::Planning => match gate::permit_replan(&run) {
+            Ok(permit) => Start::Fresh(permit, shared.ask_turn(&run)),
+            Err(_) => return Ok(()),
+        },
+        State::Waiting => Start::Waiting,
+        State::Running if replay => Start::Acting,
+        State::Running => {
+            let message = "the daemon stopped before the outcome of an effect was known".to_owned();
+            let outside = payload::RunParked { message, question: None, asked: None };
+            let leaf = event::RunParked { code: Code::InDoubt, step: 0 };
+            live.record(vec![Fact::RunParked(leaf, Outside::Kept(outside))], Wait::Durable).await?;
+            Start::Parked
+        }
+        State::Parked => Start::Parked,
+        State::Verifying | State::Undoing => Start::Verifying,
+        State::Ended => return Ok(()),
+    };
+    shared.launch(live, start);
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! What people ask for: starting, approving, rejecting, cancelling, settling.
+//!
+//! Each is decided over the run under its lock and written down before it is true; the run's own task goes on
+//! from there. All ways to a run (HTTP, shell, console) come through here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::effect::{Answer, CallError, EffectStatus};
+use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
+use staunch_core::id::{Digest, RunId};
+use staunch_core::plan::Plan;
+use staunch_core::policy::gate::{Involved, counts};
+use staunch_core::policy::{Gate, Person, Separation};
+use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State, Verdict};
+
+use super::Refusal;
+use super::drive::{End, Start};
+use super::ledger::recorded_calls;
+use super::live::{LiveRun, Wait};
+use super::planning;
+use super::receive::{Request, new_run};
+use super::rule;
+use super::shared::Shared;
+
+/// A run to be started by hand.
+#[derive(Debug, Clone, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartRequest {
+    /// The runbook.
+    pub runbook: String,
+    /// What to act on, instead of what the runbook says.
+    pub target: Option<String>,
+    /// The input of the first step; its members win over the runbook's.
+    #[schema(value_type = Option<Object>)]
+    pub input: Option<Value>,
+    /// They fill the templates as an alert's would.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Why.
+    pub reason: String,
+    /// `plan` (shows what would be done) or `act`.
+    #[schema(value_type = String)]
+    #[serde(default = "plan_only")]
+    pub mode: Mode,
+}
+
+fn plan_only() -> Mode {
+    Mode::Plan
+}
+
+/// What became of an effect in doubt, as a person found out.
+#[derive(Debug, Clone, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettleRequest {
+    /// Its index among the run's effects in doubt's step; of the first one in doubt when absent.
+    pub effect: Option<u32>,
+    /// The step; of the first one in doubt when absent.
+    pub step: Option<u32>,
+    /// `done`, `not-done` or `abandon`.
+    pub outcome: Settlement,
+    /// What the plugin is told, when it was done: the function's result.
+    #[schema(value_type = Option<Object>)]
+    pub answer: Option<Value>,
+    /// How that is known.
+    pub comment: Option<String>,
+}
+
+/// What became of an effect in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settlement {
+    /// It happened.
+    Done,
+    /// It did not happen.
+    NotDone,
+    /// It is not known, and the run is given up.
+    Abandon,
+}
+
+/// Starts a runbook by hand.
+///
+/// # Errors
+/// When there is no such runbook, or the pre-gate refuses.
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    person: &Person,
+    request: StartRequest,
+) -> Result<Run, Refusal> {
+    let rules = shared.rules();
+    if request.reason.trim().is_empty() {
+        return Err(Refusal::Invalid { field: "reason", message: "a reason is needed".to_owned() });
+    }
+    let Some(runbook) = rules.policies.runbook(&request.runbook).cloned() else {
+        let message = format!("there is no runbook {:?}", request.runbook);
+        return Err(Refusal::Invalid { field: "runbook", message });
+    };
+    if shared.runs.len() >= rules.config.queue {
+        return Err(Refusal::QueueFull);
+    }
+    let request = Request {
+        alert: None,
+        labels: &request.labels,
+        target: request.target.as_deref(),
+        input: request.input.as_ref(),
+        by: Some(&person.name),
+        comment: Some(&request.reason),
+        mode: request.mode,
+    };
+    let (line, new) = new_run(shared, &rules, &runbook, &request).map_err(refused)?;
+    let target = new.run.target.clone().unwrap_or_default();
+    if let Err(error) = shared.scribe.commit(vec![line]).await {
+        shared.runs.release(&runbook.name, &target, &new.run.id);
+        return Err(error.into());
+    }
+    let run = new.run.clone();
+    let live = LiveRun::new(new.run, None, shared.scribe.clone());
+    shared.launch(live, Start::Fresh(new.permit, new.place));
+    Ok(run)
+}
+
+fn refused(decisions: Vec<Decision>) -> Refusal {
+    let reason = decisions.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
+    Refusal::Conflict(reason)
+}
+
+/// Approves the plan that was shown. Plans anew first, when the plan is old or the rules changed.
+///
+/// # Errors
+/// When the run does not wait, the person does not count, or the plan is no longer the shown one.
+pub(super) async fn approve(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    person: &Person,
+    shown: Digest,
+    comment: Option<String>,
+) -> Result<Run, Refusal> {
+    let run = live.snapshot().await;
+    may_approve(shared, &run, person)?;
+    let now = shared.now();
+    let rules = shared.rules();
+    let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
+    let changed = rules.policies.policy_digest(&run.runbook) != Some(run.policy);
+    if run.plan != Some(shown) {
+        return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
+    }
+    if old || changed {
+        replan(shared, live, &run).await?;
+    }
+    let approved = live
+        .decide(Wait::Durable, |run| {
+            may_approve(shared, run, person)?;
+            let Some(plan) = run.plan.filter(|plan| *plan == shown) else {
+                return Err(Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() });
+            };
+            let approval = Approval { by: person.name.clone(), at: now, plan, comment };
+            let leaf = event::RunApproved { plan, policy: run.policy };
+            Ok(vec![Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval }))])
+        })
+        .await?;
+    live.wake();
+    Ok(approved)
+}
+
+/// Whether the run waits, and the person counts.
+fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusal> {
+    let Some(ask) = run.ask.as_ref().filter(|_| matches!(run.state, State::Waiting | State::Parked)) else {
+        let message = format!("the run is {} and asks nobody", run.state.as_str());
+        return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+    };
+    if shared.now() >= ask.expires {
+        return Err(Refusal::Conflict(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires))));
+    }
+    let signers = shared.signers_of(run);
+    let approvers: Vec<String> = run.approvals.iter().map(|approval| approval.by.clone()).collect();
+    let involved = Involved { starter: run.by.as_deref(), signers: &signers, approvers: &approvers };
+    counts(person, &gate_of(ask), &involved).map_err(|reason| match reason.code {
+        Code::Role => Refusal::Forbidden(reason.message),
+        _ => Refusal::Conflict(reason),
+    })
+}
+
+fn gate_of(ask: &Ask) -> Gate {
+    Gate {
+        approvals: ask.approvals,
+        roles: ask.roles.clone(),
+        separation: if ask.separation { Separation::Default } else { Separation::None },
+        ..Gate::default()
+    }
+}
+
+/// Plans a waiting run anew; when the plan differs, it waits on the new one and the approval is refused.
+async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
+    let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
+    let events = shared.events_of(&run.id).await?;
+    let done = (0u32..).take(run.steps.len()).map(|step| recorded_calls(&events, step)).collect();
+    let planned = planning::plan_after(shared, live, run, permit, done)
+        .await
+        .map_err(|over| Refusal::Conflict(over.reason))?;
+    let ruling = rule::rule(shared, live, run, &planned.plan);
+    if let Some(reason) = ruling.refused {
+        return Err(Refusal::Conflict(reason));
+    }
+    let before = plan_in(run);
+    let changes = planned.plan.changes_since(&before);
+    let same = run.plan == Some(planned.plan.digest);
+    let ask = if same { run.ask.clone() } else { Some(shared.question_for(run)) };
+    let fact = planned.fact(ask, ruling.decisions, changes.clone());
+    live.record(vec![fact], Wait::Durable).await?;
+    if same {
+        return Ok(());
+    }
+    Err(Refusal::PlanChanged { run: Box::new(live.snapshot().await), changes })
+}
+
+/// The plan that a run holds, for comparing.
+fn plan_in(run: &Run) -> Plan {
+    let steps = run.steps.iter().map(|step| staunch_core::plan::StepPlan {
+        plugin: step.plugin.clone(),
+        plugin_digest: step.plugin_digest,
+        input: step.input.clone().unwrap_or_default(),
+        effects: super::act::planned_effects(step),
+        readings: Vec::new(),
+    });
+    Plan::new(&run.id, &run.runbook, steps.collect())
+}
+
+/// Says no to a waiting or parked run.
+///
+/// # Errors
+/// When the run waits for nobody.
+pub(super) async fn reject(
+    live: &LiveRun,
+    person: &Person,
+    comment: Option<String>,
+) -> Result<Run, Refusal> {
+    let run = live
+        .decide(Wait::Durable, |run| {
+            if !matches!(run.state, State::Waiting | State::Parked) {
+                let message = format!("the run is {} and asks nobody", run.state.as_str());
+                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+            }
+            let over = given_up(run, Outcome::Rejected, Code::Rejected, "a person said no");
+            Ok(vec![over.fact(Some(&person.name), comment)])
+        })
+        .await?;
+    live.wake();
+    Ok(run)
+}
+
+/// How a run ends that a person ends: what was done stays done, and then nobody knows whether it helped.
+fn given_up(run: &Run, outcome: Outcome, code: Code, message: &str) -> End {
+    if run.touched_the_world() {
+        let message = format!("{message}, after effects were done");
+        return End { verdict: Some(Verdict::Unknown), ..End::new(Outcome::Unknown, code, message) };
+    }
+    End::new(outcome, code, message)
+}
+
+/// Ends a run that is no longer wanted. One that acts gets no further effect and ends by itself.
+///
+/// # Errors
+/// When the run has ended.
+pub(super) async fn cancel(
+    live: &LiveRun,
+    person: &Person,
+    comment: Option<String>,
+) -> Result<Run, Refusal> {
+    let state = live.look(|run| run.state).await;
+    if state == State::Running {
+        live.stop(Code::Cancelled, format!("cancelled by {}", person.name));
+        return Ok(live.snapshot().await);
+    }
+    let run = live
+        .decide(Wait::Durable, |run| {
+            if run.state == State::Ended {
+                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, "the run has ended")));
+            }
+            let over = given_up(run, Outcome::Cancelled, Code::Cancelled, "a person cancelled it");
+            Ok(vec![over.fact(Some(&person.name), comment)])
+        })
+        .await?;
+    live.wake();
+    Ok(run)
+}
+
+/// Says what became of an effect in doubt; when it was the last one, the run goes on.
+///
+/// # Errors
+/// When nothing of the run is in doubt.
+pub(super) async fn settle(
+    live: &LiveRun,
+    person: &Person,
+    request: SettleRequest,
+) -> Result<Run, Refusal> {
+    let run = live.decide(Wait::Durable, |run| settlement(run, person, request)).await?;
+    live.wake();
+    Ok(run)
+}
+
+fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<Fact>, Refusal> {
+    let doubts = run.in_doubt();
+    let wanted = |(step, effect): &&(u32, u32)| {
+        request.step.is_none_or(|wanted| wanted == *step) && request.effect.is_none_or(|wanted| wanted == *effect)
+    };
+    let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
+        let message = "the run has no such effect in doubt".to_owned();
+        return Err(Refusal::Conflict(Reason::new(Code::InDoubt, message)));
+    };
+    let (status, answer) = match request.outcome {
+        Settlement::Done => (EffectStatus::Done, Answer::Ok(request.answer.unwrap_or_default())),
+        Settlement::NotDone => (
+            EffectStatus::Failed,
+            Answer::Err(CallError {
+                code: "not-done".to_owned(),
+                message: "a person found that it did not happen".to_owned(),
+                retryable: true,
+            }),
+        ),
+        Settlement::Abandon => {
+            let over = End {
+                verdict: Some(Verdict::Unknown),
+                ..End::new(Outcome::Unknown, Code::InDoubt, "an effect stayed in doubt, and the run was given up")
+            };
+            return Ok(vec![over.fact(Some(&person.name), request.comment)]);
+        }
+    };
+    let outside =
+        payload::EffectSettled { answer: Some(answer), by: Some(person.name.clone()), comment: request.comment };
+    let leaf = event::EffectSettled { step, effect, status };
+    let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
+    if doubts.len() == 1 {
+        facts.push(Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {})));
+    }
+    Ok(facts)
+}

@@ -1,0 +1,83 @@
+//! Asks the policy about a plan, and says it in the run's words.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::effect::Call;
+use staunch_core::plan::Plan;
+use staunch_core::policy::gate::{self, PlannedStep, Question, Verdict};
+use staunch_core::policy::{Gate, Separation};
+use staunch_core::run::{Ask, Run};
+
+use super::live::LiveRun;
+use super::plugins::Loaded;
+use super::shared::Shared;
+
+/// What the policy says about a plan.
+#[derive(Debug, Default)]
+pub(super) struct Ruling {
+    /// Everything that had a say.
+    pub(super) decisions: Vec<Decision>,
+    /// A rule said no.
+    pub(super) refused: Option<Reason>,
+    /// It may plan and no more.
+    pub(super) observe: bool,
+    /// People decide.
+    pub(super) ask: Option<Ask>,
+}
+
+/// The question that a gate puts to people.
+pub(super) fn ask(gate: &Gate, now: DateTime<Utc>) -> Ask {
+    Ask {
+        approvals: gate.approvals,
+        roles: gate.roles.clone(),
+        expires: now + chrono::TimeDelta::from_std(gate.expires).unwrap_or(chrono::TimeDelta::MAX / 2),
+        separation: gate.separation == Separation::Default,
+    }
+}
+
+/// Rules over a plan, with the policies as they are now.
+pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> Ruling {
+    let rules = shared.rules();
+    let now = shared.now();
+    let refuse = |reason: Reason| Ruling { refused: Some(reason), ..Ruling::default() };
+    let Some(runbook) = rules.policies.runbook(&run.runbook) else {
+        let message = format!("runbook {} is no longer in the policies", run.runbook);
+        return refuse(Reason::new(Code::Policy, message));
+    };
+    let plugins: Result<Vec<Arc<Loaded>>, Reason> =
+        plan.steps.iter().map(|step| shared.plugins.exactly(&step.plugin, step.plugin_digest)).collect();
+    let plugins = match plugins {
+        Ok(plugins) => plugins,
+        Err(reason) => return refuse(reason),
+    };
+    let calls: Vec<Vec<Call>> = plan
+        .steps
+        .iter()
+        .map(|step| step.effects.iter().map(|effect| effect.call.clone()).collect())
+        .collect();
+    let facts: Vec<_> = plugins.iter().map(|plugin| shared.plugins.facts(plugin)).collect();
+    let steps: Vec<PlannedStep<'_>> = facts
+        .iter()
+        .zip(&calls)
+        .map(|(plugin, effects)| PlannedStep { plugin, effects })
+        .collect();
+    let question = Question {
+        now,
+        runbook,
+        target: run.target.as_deref().unwrap_or_default(),
+        alert: live.about(),
+        labels: &run.labels,
+        steps: &steps,
+    };
+    let gated = gate::decide(rules.policies.guardrails(), &question);
+    let mut ruling = Ruling { decisions: gated.decisions, ..Ruling::default() };
+    match gated.verdict {
+        Verdict::Observe => ruling.observe = true,
+        Verdict::Act => {}
+        Verdict::Ask(gate) => ruling.ask = Some(ask(&gate, now)),
+        Verdict::Refuse(reason) => ruling.refused = Some(reason),
+    }
+    ruling
+}

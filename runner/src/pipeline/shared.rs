@@ -1,0 +1,153 @@
+//! What all runs share: the journal, the sandbox, the rules, and what is open.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use staunch_core::decision::Decision;
+use staunch_core::event::Event;
+use staunch_core::gate::{self, PreGateFacts};
+use staunch_core::id::{AlertId, Digest, RunId};
+use staunch_core::permit::{Permit, PlanPermit};
+use staunch_core::policy::Policies;
+use staunch_core::record::{AlertRecord, Standing};
+use staunch_core::run::{Ask, Run};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::drive::Start;
+use super::index::{Alerts, Runs};
+use super::live::LiveRun;
+use super::plugins::Plugins;
+use super::rule;
+use super::scribe::{Scribe, ScribeError};
+use super::turns::{Place, Turns};
+use super::{ReadError, drive, views};
+use crate::config::Config;
+use crate::people::Tokens;
+use crate::sandbox::{Grants, Job, Report, Sandbox};
+
+/// What operators decided, as it was loaded last.
+#[derive(Debug)]
+pub struct Rules {
+    /// The configuration.
+    pub config: Config,
+    /// The policies.
+    pub policies: Arc<Policies>,
+    /// What probes may read.
+    pub probes: Grants,
+    /// Digest of the configuration file.
+    pub config_digest: Digest,
+    /// Digest over all policy files.
+    pub policies_digest: Digest,
+}
+
+/// What all runs share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) scribe: Scribe,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) plugins: Plugins,
+    pub(super) tokens: Tokens,
+    pub(super) alerts: Alerts,
+    pub(super) runs: Runs,
+    pub(super) turns: Turns,
+    pub(super) tracker: TaskTracker,
+    pub(super) halt_file: PathBuf,
+    pub(super) rules: RwLock<Arc<Rules>>,
+    pub(super) workers: Semaphore,
+}
+
+impl Shared {
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.scribe.clock().now()
+    }
+
+    /// Executes a job when a worker is free: the one call of the sandbox.
+    pub(super) async fn execute(&self, permit: Permit, job: Job) -> Report {
+        // Closed when the daemon drains: then nothing new begins, and the next start takes the run up again.
+        let Ok(_worker) = self.workers.acquire().await else { return std::future::pending().await };
+        self.sandbox.execute(permit, job).await
+    }
+
+    /// How many executions are under way.
+    pub(super) fn acting(&self) -> usize {
+        self.rules().config.workers.saturating_sub(self.workers.available_permits())
+    }
+
+    /// Key ids of the signatures of a run's plugins.
+    pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
+        let plugins = run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
+        plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
+    }
+
+    /// Begins to drive a run.
+    pub(super) fn launch(self: &Arc<Self>, live: Arc<LiveRun>, start: Start) {
+        self.runs.add(Arc::clone(&live));
+        self.tracker.spawn(drive::drive(Arc::clone(self), live, start));
+    }
+
+    /// Forgets a run that has ended.
+    pub(super) async fn forget(&self, live: &LiveRun) {
+        let (runbook, target) = live.look(|run| (run.runbook.clone(), run.target.clone())).await;
+        self.runs.release(&runbook, target.as_deref().unwrap_or_default(), live.id());
+        self.runs.remove(live.id());
+    }
+
+    /// The place of a run in the queue at its target.
+    pub(super) fn ask_turn(&self, run: &Run) -> Place {
+        let rules = self.rules();
+        let parallel = rules.policies.runbook(&run.runbook).is_some_and(|runbook| runbook.parallel);
+        self.turns.ask(if parallel { None } else { run.target.as_deref() })
+    }
+
+    /// Asks the pre-gate once more, when a run's turn comes late.
+    pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
+        let run = live.snapshot().await;
+        let over = match live.alert() {
+            Some(id) => matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved),
+            None => false,
+        };
+        let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
+        let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+        let facts = PreGateFacts {
+            target: run.target.as_deref(),
+            unended: None,
+            out_of_service: &out,
+            alert_over: over,
+        };
+        gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
+    }
+
+    /// The question that the runbook's gate puts to people.
+    pub(super) fn question_for(&self, run: &Run) -> Ask {
+        let rules = self.rules();
+        let gate = rules.policies.runbook(&run.runbook).map(|runbook| runbook.gate.clone()).unwrap_or_default();
+        rule::ask(&gate, self.now())
+    }
+
+    /// Tells in the log that a run waits for people.
+    #[expect(clippy::unused_self, reason = "connectors will be told from here")]
+    pub(super) fn announce_waiting(&self, live: &LiveRun) {
+        tracing::info!(run.id = %live.id(), "run {} waits for people", live.id());
+    }
+
+    /// The record of an alert.
+    pub(super) async fn alert(&self, id: &AlertId) -> Result<Option<AlertRecord>, ReadError> {
+        let row = self.scribe.journal().view(views::ALERT, id.as_str()).await?;
+        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+    }
+
+    /// All events of a run, in order.
+    pub(super) async fn events_of(&self, run: &RunId) -> Result<Vec<Event>, ScribeError> {
+        let entries = self.scribe.journal().entries_of_run(run.as_str()).await?;
+        let events = entries
+            .iter()
+            .map(|entry| Event::decode(&entry.leaf, entry.payload.as_ref().map(|p| p.bytes.as_slice())));
+        Ok(events.collect::<Result<_, _>>()?)
+    }
+}

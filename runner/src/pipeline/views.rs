@@ -1,0 +1,211 @@
+//! Rows of the views: what listings and look-ups read, folded from the journal.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use staunch_core::event::{Event, Fact};
+use staunch_core::id::{AlertId, Digest, RunId, TokenId};
+use staunch_core::policy::Standing;
+use staunch_core::record::AlertRecord;
+use staunch_core::run::Run;
+
+use crate::journal::ViewRow;
+use crate::people::TokenRecord;
+
+/// The kind of rows that hold runs: keys are runbook, first plugin, target.
+pub const RUN: &str = "run";
+/// The kind of rows that hold alerts: keys are source, fingerprint, alert name.
+pub const ALERT: &str = "alert";
+/// The kind of rows that hold access tokens: the first key is the owner's name.
+pub const TOKEN: &str = "token";
+/// The kind of rows that hold installed plugins: the first key is the version.
+pub const PLUGIN: &str = "plugin";
+
+/// What the journal says about an installed plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginRecord {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its release counter.
+    pub release: u64,
+    /// Digest of the component.
+    pub digest: Digest,
+    /// Key ids of the signatures that counted.
+    pub signers: Vec<String>,
+    /// Its place on the trust ladder.
+    pub standing: Standing,
+    /// When it was installed.
+    pub installed_at: chrono::DateTime<chrono::Utc>,
+}
+
+fn doc<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records hold only what JSON can hold")
+}
+
+/// Reads a row's document back.
+///
+/// # Errors
+/// When the row was written by another version.
+pub fn read<T: DeserializeOwned>(doc: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(doc)
+}
+
+/// The row of a run.
+#[must_use]
+pub fn run(run: &Run) -> ViewRow {
+    ViewRow {
+        kind: RUN,
+        id: run.id.to_string(),
+        sort: run.created_at.timestamp_micros(),
+        state: run.state.as_str().to_owned(),
+        keys: [
+            Some(run.runbook.clone()),
+            run.steps.first().map(|step| step.plugin.clone()),
+            run.target.clone(),
+        ],
+        doc: doc(run),
+    }
+}
+
+/// The row of an alert.
+#[must_use]
+pub fn alert(record: &AlertRecord) -> ViewRow {
+    let alert = record.alert.as_ref();
+    ViewRow {
+        kind: ALERT,
+        id: record.id.to_string(),
+        sort: record.received_at.timestamp_micros(),
+        state: record.status.as_str().to_owned(),
+        keys: [
+            Some(record.source.clone()),
+            alert.map(|alert| alert.fingerprint.clone()),
+            alert.and_then(|alert| alert.labels.get("alertname").cloned()),
+        ],
+        doc: doc(record),
+    }
+}
+
+/// The row of an access token.
+#[must_use]
+pub fn token(record: &TokenRecord) -> ViewRow {
+    ViewRow {
+        kind: TOKEN,
+        id: record.id.to_string(),
+        sort: record.created_at.timestamp_micros(),
+        state: if record.revoked_at.is_some() { "revoked" } else { "good" }.to_owned(),
+        keys: [Some(record.name.clone()), None, None],
+        doc: doc(record),
+    }
+}
+
+/// The row of an installed plugin.
+#[must_use]
+pub fn plugin(record: &PluginRecord) -> ViewRow {
+    ViewRow {
+        kind: PLUGIN,
+        id: record.name.clone(),
+        sort: record.installed_at.timestamp_micros(),
+        state: record.standing.as_str().to_owned(),
+        keys: [Some(record.version.clone()), None, None],
+        doc: doc(record),
+    }
+}
+
+/// Folds the whole journal into rows: the proof that views hold nothing else, and the way to make them anew.
+#[derive(Debug, Default)]
+pub struct Fold {
+    runs: HashMap<RunId, Run>,
+    alerts: HashMap<AlertId, AlertRecord>,
+    tokens: HashMap<TokenId, TokenRecord>,
+}
+
+impl Fold {
+    /// The rows that an event changes, as they are after it. Events must come in the journal's order.
+    pub fn apply(&mut self, event: &Event) -> Vec<ViewRow> {
+        match (&event.fact, &event.run, &event.alert) {
+            (Fact::AlertReceived(..), _, Some(id)) => {
+                let Some(record) = AlertRecord::begin(event) else { return Vec::new() };
+                let row = alert(&record);
+                self.alerts.insert(id.clone(), record);
+                vec![row]
+            }
+            (Fact::AlertRepeated(..) | Fact::AlertResolved(..) | Fact::AlertStale(..), _, Some(id)) => {
+                let Some(record) = self.alerts.get_mut(id) else { return Vec::new() };
+                record.apply(event);
+                vec![alert(record)]
+            }
+            (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
+            (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
+            (Fact::RunCreated(..), Some(id), _) => {
+                let Some(begun) = Run::begin(event) else { return Vec::new() };
+                let row = run(&begun);
+                self.runs.insert(id.clone(), begun);
+                vec![row]
+            }
+            (_, Some(id), _) => {
+                let Some(known) = self.runs.get_mut(id) else { return Vec::new() };
+                if known.apply(event).is_err() {
+                    return Vec::new();
+                }
+                let row = run(known);
+                if known.ended_at.is_some() {
+                    self.runs.remove(id);
+                }
+                vec![row]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn token(&mut self, event: &Event) -> Vec<ViewRow> {
+        let changed = match &event.fact {
+            Fact::TokenCreated(leaf, _) => {
+                let Some(record) = token_created(event) else { return Vec::new() };
+                self.tokens.insert(leaf.token.clone(), record.clone());
+                record
+            }
+            Fact::TokenRevoked(leaf, _) => {
+                let Some(record) = self.tokens.get_mut(&leaf.token) else { return Vec::new() };
+                record.revoked_at = Some(event.at);
+                record.clone()
+            }
+            _ => return Vec::new(),
+        };
+        vec![token(&changed)]
+    }
+}
+
+/// The record that a `token-created` event makes.
+#[must_use]
+pub fn token_created(event: &Event) -> Option<TokenRecord> {
+    let Fact::TokenCreated(leaf, outside) = &event.fact else { return None };
+    let outside = outside.get();
+    Some(TokenRecord {
+        id: leaf.token.clone(),
+        name: outside.map_or(staunch_core::run::REMOVED, |o| o.name.as_str()).to_owned(),
+        roles: leaf.roles.clone(),
+        hash: outside.map(|o| o.hash),
+        created_at: event.at,
+        expires: leaf.expires,
+        revoked_at: None,
+    })
+}
+
+/// The record that a `plugin-installed` event makes.
+#[must_use]
+pub fn installed(event: &Event) -> Option<PluginRecord> {
+    let Fact::PluginInstalled(leaf, _) = &event.fact else { return None };
+    let standing = Standing::WORDS.iter().find(|(word, _)| *word == leaf.standing)?.1;
+    Some(PluginRecord {
+        name: leaf.name.clone(),
+        version: leaf.version.clone(),
+        release: leaf.release,
+        digest: leaf.digest,
+        signers: leaf.signers.clone(),
+        standing,
+        installed_at: event.at,
+    })
+}
