@@ -8,6 +8,7 @@ mod args;
 mod audit;
 mod check;
 mod client;
+mod demo;
 mod init;
 mod keys;
 mod local;
@@ -84,6 +85,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         }
         Command::Manual { to } => manual(to.as_deref(), output),
         Command::Init(args) => runtime()?.block_on(init::run(&args, output)),
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         Command::Check(args) => check::run(&args, output),
         Command::Keys(args) => keys::run(&args, output),
         Command::Serve(args) => runtime()?.block_on(serve::run(&args, output)),
