@@ -3,5 +3,6 @@
 //! The rooms, in the order in which an alert walks through them, are described in `ARCHITECTURE.md`.
 
 pub mod clock;
+pub mod config;
 pub mod intake;
 pub mod sandbox;

@@ -1,15 +1,5 @@
 //! What `wit-bindgen` makes of the contract in `wit/`: one module for the imports, one for each export.
 
-#![expect(
-    missing_docs,
-    unsafe_code,
-    unreachable_pub,
-    elided_lifetimes_in_paths,
-    missing_debug_implementations,
-    reason = "generated: the canonical ABI is raw pointers, and the interfaces' own text is their documentation"
-)]
-#![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
-
 /// Everything that a plugin can import. A component imports only what it uses of it.
 pub mod capabilities {
     wit_bindgen::generate!({
@@ -19,7 +9,8 @@ pub mod capabilities {
     });
 }
 
-macro_rules! exports {
+/// The world of a plugin kind: it includes the world `capabilities`, whose module has its imports already.
+macro_rules! kind {
     ($(#[$doc:meta])* $module:ident, $world:literal, $path:literal) => {
         $(#[$doc])*
         pub mod $module {
@@ -36,7 +27,6 @@ macro_rules! exports {
                     "staunch:clock/clock@1.0.0": crate::bindings::capabilities::staunch::clock::clock,
                     "staunch:random/random@1.0.0": crate::bindings::capabilities::staunch::random::random,
                 },
-                generate_all,
                 pub_export_macro: true,
                 default_bindings_module: $path,
             });
@@ -44,23 +34,41 @@ macro_rules! exports {
     };
 }
 
-exports!(
+/// A world that is added to a kind's: it imports the types alone.
+macro_rules! addition {
+    ($(#[$doc:meta])* $module:ident, $world:literal, $path:literal) => {
+        $(#[$doc])*
+        pub mod $module {
+            wit_bindgen::generate!({
+                path: "wit",
+                world: $world,
+                with: {
+                    "staunch:types/types@1.0.0": crate::bindings::capabilities::staunch::types::types,
+                },
+                pub_export_macro: true,
+                default_bindings_module: $path,
+            });
+        }
+    };
+}
+
+kind!(
     /// A remediation.
     remediator, "staunch:plugin/remediator", "::staunch_plugin::bindings::remediator"
 );
-exports!(
+kind!(
     /// A connector.
     notifier, "staunch:plugin/notifier", "::staunch_plugin::bindings::notifier"
 );
-exports!(
+kind!(
     /// A check.
     checker, "staunch:plugin/checker", "::staunch_plugin::bindings::checker"
 );
-exports!(
+addition!(
     /// A remediation's verification.
     verifier, "staunch:plugin/verifier", "::staunch_plugin::bindings::verifier"
 );
-exports!(
+addition!(
     /// A remediation's undo.
     undoer, "staunch:plugin/undoer", "::staunch_plugin::bindings::undoer"
 );

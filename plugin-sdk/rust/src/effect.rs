@@ -113,6 +113,9 @@ pub struct Awaited {
 #[must_use]
 pub fn placeholder(name: &str) -> String {
     let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    assert!(!name.is_empty() && name.bytes().all(valid), "placeholder names are made of a-z, 0-9 and -: {name}");
+    assert!(
+        !name.is_empty() && name.bytes().all(valid),
+        "placeholder names are made of a-z, 0-9 and -: {name}"
+    );
     ["{{staunch:", name, "}}"].concat()
 }

@@ -46,7 +46,7 @@ macro_rules! __export {
     ($plugin:ident, $world:ident, $trait:ident) => {
         const _: () = {
             type Exported = $crate::export::Exported<$plugin>;
-            $crate::bindings::$world::export!(Exported with_types_in $crate::bindings::$world);
+    $crate::bindings::$world::export!(Exported with_types_in $crate::bindings::$world);
         };
     };
 }
@@ -89,7 +89,8 @@ mod component {
 
     impl<P: Remediation> remediation::Guest for Exported<P> {
         fn remediate(input: String) -> Result<remediation::Outcome, Failure> {
-            let outcome = start(&input).and_then(|(input, host)| P::remediate(input, &host)).map_err(failure)?;
+            let outcome =
+                start(&input).and_then(|(input, host)| P::remediate(input, &host)).map_err(failure)?;
             let crate::Outcome { summary, changed, details } = outcome;
             Ok(remediation::Outcome { summary, changed, details })
         }
@@ -121,7 +122,8 @@ mod component {
 
     impl<P: Check> check::Guest for Exported<P> {
         fn inspect(input: String) -> Result<Vec<check::Finding>, Failure> {
-            let findings = start(&input).and_then(|(input, host)| P::inspect(input, &host)).map_err(failure)?;
+            let findings =
+                start(&input).and_then(|(input, host)| P::inspect(input, &host)).map_err(failure)?;
             let findings = findings.into_iter().map(|crate::Finding { subject, satisfied, evidence }| {
                 check::Finding { subject, satisfied, evidence }
             });

@@ -280,8 +280,9 @@ impl Response {
     /// # Errors
     /// `invalid-answer`, if it is not JSON of that shape.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body)
-            .map_err(|e| Error::new("invalid-answer", format!("the body is not the JSON that was expected: {e}")))
+        serde_json::from_slice(&self.body).map_err(|e| {
+            Error::new("invalid-answer", format!("the body is not the JSON that was expected: {e}"))
+        })
     }
 
     /// The first 200 characters of the body, for messages.

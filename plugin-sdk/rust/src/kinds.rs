@@ -149,7 +149,8 @@ impl Outcome {
     /// # Errors
     /// `invalid-details`, if the value has no JSON form.
     pub fn with_details(self, details: &impl Serialize) -> Result<Self, Error> {
-        let text = serde_json::to_string(details).map_err(|e| Error::new("invalid-details", e.to_string()))?;
+        let text =
+            serde_json::to_string(details).map_err(|e| Error::new("invalid-details", e.to_string()))?;
         Ok(self.with_details_text(text))
     }
 

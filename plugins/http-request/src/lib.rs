@@ -21,7 +21,10 @@ impl Remediation for HttpRequest {
 
     fn remediate(input: Input, host: &Host) -> Result<Outcome, Error> {
         if !(input.url.starts_with("http://") || input.url.starts_with("https://")) {
-            return Err(Error::invalid_input(format!("url must start with http:// or https://: {}", input.url)));
+            return Err(Error::invalid_input(format!(
+                "url must start with http:// or https://: {}",
+                input.url
+            )));
         }
         let mut method = input.method;
         method.make_ascii_uppercase();

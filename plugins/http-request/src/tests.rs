@@ -29,8 +29,7 @@ fn a_post_is_an_effect_with_its_reason() {
     assert_eq!(effects.len(), 1);
     assert_eq!(effects[0].call, "http.send");
     assert_eq!(effects[0].reason.as_deref(), Some("the unit is down"));
-    let arguments =
-        json!({ "method": "POST", "url": URL, "headers": [], "body": null, "timeout_ms": 5000 });
+    let arguments = json!({ "method": "POST", "url": URL, "headers": [], "body": null, "timeout_ms": 5000 });
     assert_eq!(effects[0].arguments, arguments);
 }
 
@@ -72,7 +71,8 @@ fn bodies_go_out_as_they_came() {
 #[test]
 fn own_headers_stand() {
     let host = answering(200, "");
-    let headers = json!({ "Content-Type": "application/merge-patch+json", "authorization": "secret://token" });
+    let headers =
+        json!({ "Content-Type": "application/merge-patch+json", "authorization": "secret://token" });
     run(&host, &json!({ "method": "PATCH", "url": URL, "headers": headers, "body": {} })).unwrap();
     let sent = &host.effects()[0].arguments["headers"];
     let sent: Vec<(String, String)> = serde_json::from_value(sent.clone()).unwrap();
@@ -114,7 +114,8 @@ fn an_unexpected_body_is_cut_to_200_characters() {
 
 #[test]
 fn a_plan_assumes_an_expected_status() {
-    let cases = [(json!(null), None), (json!(201), Some(201)), (json!([202, 200]), None), (json!([301]), Some(301))];
+    let cases =
+        [(json!(null), None), (json!(201), Some(201)), (json!([202, 200]), None), (json!([301]), Some(301))];
     for (expect_status, assumed) in cases {
         let host = FakeHost::new().planning();
         run(&host, &json!({ "method": "POST", "url": URL, "expect_status": expect_status })).unwrap();

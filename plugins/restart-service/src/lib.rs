@@ -47,7 +47,10 @@ impl Remediation for RestartService {
             return Ok(Outcome::unchanged(format!("{unit} is active ({})", before.sub)));
         }
         if input.reset_failed && before.active == "failed" {
-            host.service().reset_failed(unit).because("so that the start limit does not refuse it").perform()?;
+            host.service()
+                .reset_failed(unit)
+                .because("so that the start limit does not refuse it")
+                .perform()?;
         }
         let after = restart(host, unit, &before)?;
         await_active(host, unit, input.wait)?;

@@ -16,4 +16,5 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod run;
+pub mod tlog;
 pub mod verify;

@@ -407,7 +407,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "tests find the shared material by it")]
     fn agrees_with_wycheproof() {
         let root = std::env::var_os("STAUNCH_SHARED").map_or_else(
             || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")),

@@ -24,7 +24,7 @@ pub(super) enum Node<'a> {
     Negative(i64),
     Float(f64),
     Text(Cow<'a, str>),
-    List(Vec<Node<'a>>),
+    List(Vec<Self>),
     Object(Object<'a>),
 }
 

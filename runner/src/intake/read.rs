@@ -24,10 +24,10 @@ const BODY: &str = "body";
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Path<'p> {
     Body,
-    Name(&'p Path<'p>, &'p str),
-    Index(&'p Path<'p>, usize),
+    Name(&'p Self, &'p str),
+    Index(&'p Self, usize),
     /// A JSON pointer, as an operator's mapping wrote it.
-    Pointer(&'p Path<'p>, &'p str),
+    Pointer(&'p Self, &'p str),
 }
 
 /// One owned step of a way, for places that outlive the stack.

@@ -51,7 +51,6 @@ fn mapped(yaml: &str, body: &str) -> Result<Vec<Alert>, IntakeError> {
 }
 
 /// A file of the shared material; `None`, with a line that says so, where there is none.
-#[expect(clippy::disallowed_methods, reason = "tests find the shared material by it")]
 fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("STAUNCH_SHARED")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);

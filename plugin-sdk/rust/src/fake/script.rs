@@ -50,7 +50,10 @@ impl Script {
             entry.call == call && (entry.always || !entry.used) && contains(arguments, &entry.arguments)
         };
         let Some(entry) = self.entries.iter_mut().find(fits) else {
-            panic!("the script has no answer for {call} {arguments}; what it still holds: {}", self.left().join(", "));
+            panic!(
+                "the script has no answer for {call} {arguments}; what it still holds: {}",
+                self.left().join(", ")
+            );
         };
         entry.used = true;
         entry.answer.clone()
@@ -71,7 +74,8 @@ fn contains(value: &Value, wanted: &Value) -> bool {
             wanted.iter().all(|(name, wanted)| contains(value.get(name).unwrap_or(&Value::Null), wanted))
         }
         (Value::Array(value), Value::Array(wanted)) => {
-            value.len() == wanted.len() && value.iter().zip(wanted).all(|(value, wanted)| contains(value, wanted))
+            value.len() == wanted.len()
+                && value.iter().zip(wanted).all(|(value, wanted)| contains(value, wanted))
         }
         (value, wanted) => value == wanted,
     }

@@ -15,7 +15,8 @@ fn unit(active: &str) -> serde_json::Value {
 
 #[test]
 fn answers_the_same_call_in_order() {
-    let host = FakeHost::new().answer("service.status", unit("failed")).answer("service.status", unit("active"));
+    let host =
+        FakeHost::new().answer("service.status", unit("failed")).answer("service.status", unit("active"));
     let seen = [(); 2].map(|()| host.service().status("a").unwrap().active);
     assert_eq!(seen, ["failed", "active"]);
     host.assert_used_up();
@@ -65,8 +66,13 @@ fn before_any_effect_a_plan_waits_for_real() {
 #[test]
 fn arguments_have_the_form_of_the_record() {
     let host = FakeHost::new().planning();
-    let deletion =
-        Deletion { directory: "/l", name: "*.gz", before: Duration::from_millis(9_999), keep: 2, stop_at: None };
+    let deletion = Deletion {
+        directory: "/l",
+        name: "*.gz",
+        before: Duration::from_millis(9_999),
+        keep: 2,
+        stop_at: None,
+    };
     host.file().delete_older_than(deletion).perform().unwrap();
     host.file().write("/l/a", &[0xff, 0xfe]).perform().unwrap();
     let arguments: Vec<_> = host.effects().into_iter().map(|effect| effect.arguments).collect();

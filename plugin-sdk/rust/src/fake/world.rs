@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// SplitMix64: fixed by the seed, and good enough for tests.
+    /// The generator `SplitMix64`: fixed by the seed, and good enough for tests.
     pub(crate) fn random(&mut self, length: u32) -> Vec<u8> {
         let mut next = || {
             self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -103,7 +103,9 @@ impl World {
 fn empty_answer(call: &str) -> Value {
     match call.split_once('.') {
         Some(("http", _)) => json!({ "status": 200, "headers": [], "body": "" }),
-        Some(("service", _)) => json!({ "load": "loaded", "active": "active", "sub": "running", "invocation": "" }),
+        Some(("service", _)) => {
+            json!({ "load": "loaded", "active": "active", "sub": "running", "invocation": "" })
+        }
         Some(("file", "write")) => Value::Null,
         Some(("file", _)) => json!({ "files": 0, "bytes": 0 }),
         Some(("process", _)) => json!({ "code": 0, "stdout": "", "stderr": "", "truncated": false }),

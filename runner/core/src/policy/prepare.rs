@@ -99,13 +99,13 @@ mod tests {
     use super::*;
     use crate::policy::runbook::read;
 
-    fn check(head: &str, target: Option<&str>, input: Option<Value>) -> Result<Prepared, Reason> {
+    fn check(head: &str, target: Option<&str>, input: Option<&Value>) -> Result<Prepared, Reason> {
         let text = format!(
             "runbook: r\nmatch: []\n{head}\nsteps: [{{ plugin: p, input: {{ a: '{{{{ target }}}}', b: 1 }} }}]\n"
         );
         let labels = BTreeMap::from([("host".to_owned(), "web-7:9100".to_owned())]);
         let run = RunId::from_bits(1);
-        let occasion = Occasion { run: &run, alert: None, labels: &labels, target, input: input.as_ref() };
+        let occasion = Occasion { run: &run, alert: None, labels: &labels, target, input };
         prepare(&read("r.yaml", &text).unwrap().0, &occasion, |name| name.replace(":9100", ""))
     }
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn inputs_by_hand_win_key_by_key() {
-        let prepared = check("", None, Some(json!({"b": 2, "c": true}))).unwrap();
+        let prepared = check("", None, Some(&json!({"b": 2, "c": true}))).unwrap();
         assert_eq!(prepared.inputs, [json!({"a": "runbook:r", "b": 2, "c": true})]);
     }
 

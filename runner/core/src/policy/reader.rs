@@ -95,17 +95,35 @@ impl<'f> Reader<'f> {
 
     /// A mapping with these keys alone. Nothing at all counts as an empty mapping.
     pub fn fields<'n>(&mut self, node: &'n Node, what: &str, valid: &[&str]) -> Fields<'n> {
+        self.fields_of_version(node, what, valid, &[])
+    }
+
+    /// As [`Reader::fields`], and refuses keys of a later version by saying so, so that they are never silently
+    /// without effect.
+    pub fn fields_of_version<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        valid: &[&str],
+        later: &[&str],
+    ) -> Fields<'n> {
         let fields = self.entries(node, what);
         for entry in fields.entries {
-            if !valid.contains(&entry.key.as_str()) {
-                let near = nearest(&entry.key, valid);
-                let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
-                let message =
-                    format!("unknown key {:?} in {what}{hint}; valid keys: {}", entry.key, valid.join(", "));
-                self.error(entry.at, message);
+            let key = entry.key.as_str();
+            if later.contains(&key) {
+                self.error(entry.at, format!("{key:?} in {what} is not available in this version"));
+            } else if !valid.contains(&key) {
+                self.unknown_key(entry, what, valid);
             }
         }
         fields
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, what: &str, valid: &[&str]) {
+        let near = nearest(&entry.key, valid);
+        let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
+        let valid = if valid.is_empty() { "it has none".to_owned() } else { valid.join(", ") };
+        self.error(entry.at, format!("unknown key {:?} in {what}{hint}; valid keys: {valid}", entry.key));
     }
 
     /// A mapping whose keys are the operator's own names.
@@ -128,15 +146,6 @@ impl<'f> Reader<'f> {
             self.error(fields.at, format!("{what} needs the key {key:?}"));
         }
         node
-    }
-
-    /// Refuses keys of a later version, so that they are never silently without effect.
-    pub fn refuse_later(&mut self, fields: Fields<'_>, what: &str, keys: &[&str]) {
-        for key in keys {
-            if let Some(entry) = fields.entry(key) {
-                self.error(entry.at, format!("{key:?} in {what} is not available in this version"));
-            }
-        }
     }
 
     /// Text that is not empty.
@@ -167,6 +176,10 @@ impl<'f> Reader<'f> {
     pub fn integer(&mut self, node: &Node, what: &str, least: i64, most: i64) -> Option<i64> {
         match node.tree {
             Tree::Integer(number) if (least..=most).contains(&number) => Some(number),
+            Tree::Integer(number) => {
+                self.error(node.at, format!("{what} must be from {least} to {most}, but is {number}"));
+                None
+            }
             _ => self.unfit(node, what, &format!("a whole number from {least} to {most}")),
         }
     }

@@ -9,28 +9,24 @@ use crate::policy::matcher::{self, Matcher};
 use crate::policy::problem::{Position, Problem};
 use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
-use crate::policy::yaml::{self, Node, Tree};
+use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 11] = [
     "runbook",
     "description",
     "priority",
     "match",
-    "schedule",
     "target",
     "autonomy",
     "steps",
     "gate",
-    "group",
-    "limits",
     "verify",
     "undo",
-    "tell",
     "parallel",
 ];
-const LATER: [&str; 5] = ["schedule", "group", "limits", "tell", "undo"];
+const LATER: [&str; 4] = ["schedule", "group", "limits", "tell"];
 const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
-const GATE_KEYS: [&str; 5] = ["approvals", "roles", "expires", "separation", "escalate"];
+const GATE_KEYS: [&str; 4] = ["approvals", "roles", "expires", "separation"];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
 const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
@@ -64,8 +60,8 @@ struct Reading<'f> {
 
 impl Reading<'_> {
     fn runbook(&mut self, root: &Node, text: &str) -> Option<Runbook> {
-        let fields = self.reader.fields(root, "the runbook", &KEYS);
-        self.later(fields);
+        let fields = self.reader.fields_of_version(root, "the runbook", &KEYS, &LATER);
+        self.undo(fields);
         let name = self.reader.required(fields, "runbook", "the runbook");
         let name = name.and_then(|node| self.reader.name(node, "runbook"));
         let description = self.optional(fields, "description", |reading, node| {
@@ -107,19 +103,11 @@ impl Reading<'_> {
         fields.get(key).and_then(|node| read(self, node))
     }
 
-    /// What a later version will know must not be without effect in this one.
-    fn later(&mut self, fields: Fields<'_>) {
-        for key in LATER {
-            let Some(entry) = fields.entry(key) else { continue };
-            if key == "undo" {
-                let never = matches!(&entry.node.tree, Tree::Text(text) if text == "never");
-                if !never {
-                    let message = "\"undo\" other than \"never\" is not available in this version";
-                    self.reader.error(entry.node.at, message);
-                }
-            } else {
-                self.reader.refuse_later(fields, "a runbook", &[key]);
-            }
+    /// The one word of `undo` that this version knows is the one that asks for nothing.
+    fn undo(&mut self, fields: Fields<'_>) {
+        let Some(node) = fields.get("undo") else { return };
+        if self.reader.text(node, "undo").is_some_and(|text| text != "never") {
+            self.reader.error(node.at, "\"undo\" other than \"never\" is not available in this version");
         }
     }
 
@@ -191,8 +179,7 @@ impl Reading<'_> {
     }
 
     fn gate(&mut self, node: &Node) -> Gate {
-        let fields = self.reader.fields(node, "gate", &GATE_KEYS);
-        self.reader.refuse_later(fields, "gate", &["escalate"]);
+        let fields = self.reader.fields_of_version(node, "gate", &GATE_KEYS, &["escalate"]);
         let default = Gate::default();
         let approvals = self
             .optional(fields, "approvals", |this, node| this.reader.integer(node, "approvals", 1, 16))

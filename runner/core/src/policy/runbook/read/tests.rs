@@ -92,7 +92,7 @@ fn reports_all_problems_at_once_with_their_places() {
         ),
         ("r.yaml:5:5:", "steps[0] needs the key \"plugin\""),
         ("r.yaml:6:12:", "template \"steps[0].input\""),
-        ("r.yaml:7:20:", "a whole number from 1 to 16"),
+        ("r.yaml:7:20:", "approvals must be from 1 to 16, but is 0"),
     ] {
         let found = problems.iter().any(|problem| problem.starts_with(place) && problem.contains(wanted));
         assert!(found, "{place} {wanted}: {problems:#?}");

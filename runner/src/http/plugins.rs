@@ -1,0 +1,128 @@
+//! Installed plugins, and their installation.
+
+use axum::Json;
+use axum::extract::{Multipart, Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use staunch_core::policy::{Object, PersonAction, Standing};
+
+use super::App;
+use super::auth::Caller;
+use super::problem::Problem;
+use super::shapes::Page;
+use crate::install::{InstallError, InstallRequest, install as install_plugin};
+use crate::pipeline::plugins::Plugins;
+use crate::pipeline::views::PluginRecord;
+use crate::pipeline::{Listing, ReadError};
+
+fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
+    let loaded = plugins.exactly(&record.name, record.digest);
+    let manifest = loaded.as_ref().ok().map(|loaded| loaded.verified().manifest().clone());
+    json!({
+        "name": record.name,
+        "version": record.version,
+        "release": record.release,
+        "digest": record.digest,
+        "signers": record.signers,
+        "standing": record.standing.as_str(),
+        "installed_at": record.installed_at,
+        "kind": manifest.as_ref().map(|manifest| manifest.kind.as_str()),
+        "description": manifest.as_ref().map(|manifest| manifest.description.clone()),
+        "effects": manifest.as_ref().map(|manifest| manifest.effects.as_str()),
+        "capabilities": manifest.as_ref().map(|manifest| json!(manifest.capabilities)),
+        "genuine": loaded.is_ok(),
+        "problem": loaded.err().map(|reason| json!(reason)),
+    })
+}
+
+/// All installed plugins.
+#[utoipa::path(get, path = "/v1/plugins", tag = "plugins",
+    responses((status = 200, body = Page), (status = 401, body = Problem)))]
+pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page>, Problem> {
+    caller.may(&app, PersonAction::Read, Object::System)?;
+    let plugins = app.pipeline().plugins();
+    let items = plugins.records().iter().map(|record| shown(plugins, record)).collect();
+    Ok(Json(Page { items, next: None }))
+}
+
+/// One plugin, with its last runs.
+#[utoipa::path(get, path = "/v1/plugins/{name}", tag = "plugins",
+    responses((status = 200, body = Object), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(&app, PersonAction::Read, Object::System)?;
+    let plugins = app.pipeline().plugins();
+    let record = plugins.record(&name).ok_or_else(|| Problem::not_found("plugin", &name))?;
+    let listing = Listing { keys: [None, Some(name), None], limit: 10, ..Listing::default() };
+    let runs = app.pipeline().runs(listing).await?;
+    let mut shape = shown(plugins, &record);
+    if let Value::Object(members) = &mut shape {
+        let last = runs.items.iter().map(|run| {
+            json!({ "id": run.id, "runbook": run.runbook, "target": run.target, "state": run.state, "outcome": run.outcome })
+        });
+        members.insert("last_runs".to_owned(), last.collect());
+    }
+    Ok(Json(shape))
+}
+
+/// Installs a plugin: multipart with `component` and `envelope`; `standing` and `reason` where it is not to
+/// begin with the initial standing.
+#[utoipa::path(post, path = "/v1/plugins", tag = "plugins",
+    request_body(content = Object, content_type = "multipart/form-data"),
+    responses((status = 201, body = Object), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn install(
+    State(app): State<App>,
+    caller: Caller,
+    multipart: Multipart,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.may(&app, PersonAction::Install, Object::System)?;
+    let mut request = read(multipart).await?;
+    request.by = caller.0.name.clone();
+    if request.standing.is_some() {
+        // More standing than a new plugin gets is a reinstatement in all but name.
+        caller.may(&app, PersonAction::Reinstate, Object::System)?;
+    }
+    let installed = install_plugin(app.pipeline(), request).await.map_err(|error| match error {
+        InstallError::Refused { code, message } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
+        InstallError::Pipeline(refusal) => refusal.into(),
+    })?;
+    Ok((StatusCode::CREATED, Json(json!(installed))))
+}
+
+async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
+    let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail);
+    let mut component: Option<Bytes> = None;
+    let mut envelope: Option<Bytes> = None;
+    let mut request = InstallRequest::default();
+    while let Some(field) = multipart.next_field().await.map_err(|error| wrong(error.body_text()))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let bytes = field.bytes().await.map_err(|error| Problem::new(error.status(), "wrong-shape", error.body_text()))?;
+        let text = || String::from_utf8_lossy(&bytes).trim().to_owned();
+        match name.as_str() {
+            "component" => component = Some(bytes),
+            "envelope" => envelope = Some(bytes),
+            "reason" => request.reason = Some(text()),
+            "allow_downgrade" => request.allow_downgrade = text() == "true",
+            "standing" => {
+                let word = text();
+                let known = Standing::WORDS.iter().take(3).find(|(known, _)| *known == word);
+                let message = format!("standing: {word:?} is none; valid are observe, approve, automatic");
+                request.standing = Some(known.ok_or_else(|| wrong(message))?.1);
+            }
+            _ => return Err(wrong(format!("{name}: no such part; valid are component, envelope, standing, reason, allow_downgrade"))),
+        }
+    }
+    request.component = component.ok_or_else(|| wrong("component: the plugin's bytes are missing".to_owned()))?;
+    request.envelope = envelope.ok_or_else(|| wrong("envelope: the signature envelope is missing".to_owned()))?;
+    Ok(request)
+}
+
+impl From<crate::journal::JournalError> for Problem {
+    fn from(error: crate::journal::JournalError) -> Self {
+        ReadError::from(error).into()
+    }
+}

@@ -1,0 +1,82 @@
+//! Access tokens: made, listed, revoked.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use staunch_core::policy::{Object, PersonAction};
+use utoipa::ToSchema;
+
+use super::App;
+use super::auth::Caller;
+use super::problem::Problem;
+use super::runs::body;
+use super::shapes::Page;
+use crate::people::{TokenRecord, check_token_request};
+use crate::pipeline::Listing;
+
+fn shown(record: &TokenRecord) -> Value {
+    json!({
+        "id": record.id,
+        "name": record.name,
+        "roles": record.roles,
+        "created_at": record.created_at,
+        "expires": record.expires,
+        "revoked_at": record.revoked_at,
+    })
+}
+
+/// All tokens, newest first, without what they are.
+#[utoipa::path(get, path = "/v1/tokens", tag = "tokens",
+    responses((status = 200, body = Page), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page>, Problem> {
+    caller.may(&app, PersonAction::ManageTokens, Object::System)?;
+    let listed = app.pipeline().list_tokens(Listing { limit: 500, ..Listing::default() }).await?;
+    Ok(Json(Page { items: listed.items.iter().map(shown).collect(), next: listed.next.map(|c| c.to_string()) }))
+}
+
+/// A token to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenRequest {
+    /// Whose it is.
+    name: String,
+    /// `reader operator author auditor administrator`.
+    roles: Vec<String>,
+    /// When it ends to be good; never, when absent.
+    expires: Option<DateTime<Utc>>,
+}
+
+/// Makes a token. Its text is in this answer and nowhere else.
+#[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenRequest,
+    responses((status = 201, body = Object), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    request: Result<Json<TokenRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.may(&app, PersonAction::ManageTokens, Object::System)?;
+    let TokenRequest { name, roles, expires } = body(request)?;
+    check_token_request(&name, &roles)
+        .map_err(|message| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", message))?;
+    let (record, token) = app.pipeline().create_token(&name, roles, expires, &caller.0.name).await?;
+    let answer = json!({ "id": record.id, "name": record.name, "token": token, "expires": record.expires });
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Takes a token back.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "tokens",
+    responses((status = 200, body = Object), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(&app, PersonAction::ManageTokens, Object::System)?;
+    let token = id.parse().map_err(|_| Problem::not_found("token", &id))?;
+    let record = app.pipeline().revoke_token(&token, &caller.0.name).await?;
+    Ok(Json(shown(&record)))
+}
