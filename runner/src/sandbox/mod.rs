@@ -66,6 +66,8 @@ pub struct Options {
     pub secrets: BTreeMap<String, SecretString>,
     /// Certificates to trust beside the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// The D-Bus address at which systemd is reached; `None` is the system bus.
+    pub bus_address: Option<String>,
     /// How many runs may hold guest memory at a time; more wait.
     pub concurrent: u32,
 }
@@ -79,6 +81,7 @@ impl Options {
             resolver: Arc::new(SystemResolver),
             secrets: BTreeMap::new(),
             extra_roots: Vec::new(),
+            bus_address: None,
             concurrent: 64,
         }
     }
@@ -138,7 +141,7 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         cap::link(&mut linker).map_err(SandboxError::Engine)?;
         let http = Client::new(options.resolver, options.extra_roots);
-        let world = World::new(options.clock, http, Secrets::new(options.secrets)?);
+        let world = World::new(options.clock, http, Secrets::new(options.secrets)?, options.bus_address);
         Ok(Self {
             engine,
             linker,
