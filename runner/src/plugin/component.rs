@@ -3,14 +3,16 @@
 //! Reads the top level only and trusts nothing: nested modules are skipped, not parsed. What it says about a
 //! component is what the host's linker will see, for names stand in the top level's own sections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use staunch_core::id::Digest;
+use staunch_core::policy::PluginKind;
 use wasmparser::{Chunk, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload};
 
-use super::capabilities::{CAPABILITIES, FREE, capability, listed};
-use super::manifest::{Kind, Manifest, ManifestError};
+use super::listed;
+use super::manifest::{Manifest, ManifestError, Patterns};
+use crate::sandbox::capability::CAPABILITIES;
 
 /// A larger component is refused unread.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -18,7 +20,13 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// The custom section that holds the bytes of `plugin.toml`.
 pub const MANIFEST_SECTION: &str = "staunch:manifest";
 
-const PACKAGE_VERSION: (u64, u64, u64) = (1, 0, 0);
+/// The package of the plugin kinds, and its newest version that this host calls.
+const PACKAGE: &str = "staunch:plugin";
+const PACKAGE_VERSION: semver::Version = semver::Version::new(1, 0, 0);
+
+/// Shared types; no functions.
+const TYPES: &str = "staunch:types/types@1.0.0";
+
 const MAX_NAMES: usize = 1000;
 
 /// What the top level of a component says.
@@ -226,7 +234,7 @@ impl Interface {
     #[must_use]
     pub fn exports_plugin(&self, name: &str) -> bool {
         self.exports.iter().filter_map(|export| parts(export)).any(|(package, interface, version)| {
-            package == "staunch:plugin" && interface == name && compatible(&version, PACKAGE_VERSION)
+            package == PACKAGE && interface == name && compatible(&version, &PACKAGE_VERSION)
         })
     }
 
@@ -261,12 +269,13 @@ impl Interface {
         self.check_exports(manifest.kind)
     }
 
-    fn check_exports(&self, kind: Kind) -> Result<(), ComponentError> {
-        for word in Kind::WORDS {
-            if self.exports_plugin(word) != (*word == kind.as_str()) {
+    fn check_exports(&self, kind: PluginKind) -> Result<(), ComponentError> {
+        for (word, other) in PluginKind::WORDS {
+            if self.exports_plugin(word) != (other == kind) {
                 let exports = listed(self.exports.iter().map(String::as_str));
+                let word = kind.as_str();
                 let message = format!(
-                    "a {kind} exports `staunch:plugin/{kind}@1.0.0` and no other kind; this component exports {exports}"
+                    "a {word} exports `staunch:plugin/{word}@1.0.0` and no other kind; this component exports {exports}"
                 );
                 return Err(ComponentError::Interface(message));
             }
@@ -284,25 +293,24 @@ impl Interface {
     }
 }
 
-/// The capability that an import stands for; none for what is free.
+/// The capability that an import stands for; none for what every plugin may use.
 fn answered(import: &str) -> Result<Option<&'static str>, ComponentError> {
     let refuse = |why: String| Err(ComponentError::Interface(format!("component imports `{import}`: {why}")));
     let Some((package, interface, version)) = parts(import) else {
         return refuse("not the name of a versioned interface".to_owned());
     };
-    let name = package.strip_prefix("staunch:").unwrap_or_default();
-    let free = FREE.contains(&name) || name == "types";
-    let spec = capability(CAPABILITIES, name);
-    if name != interface || !(free || spec.is_some()) {
-        let names = CAPABILITIES.iter().map(|spec| spec.name).chain(FREE.iter().copied());
+    let same = |known: &(&str, &str, semver::Version)| (known.0, known.1) == (package, interface);
+    let capability =
+        CAPABILITIES.iter().find(|capability| parts(capability.interface).as_ref().is_some_and(same));
+    let known = capability.map_or(TYPES, |capability| capability.interface);
+    let Some((.., newest)) = parts(known).filter(same) else {
+        let names = CAPABILITIES.iter().map(|capability| capability.interface);
         return refuse(format!("this host has no such interface; valid: {}", listed(names)));
+    };
+    if !compatible(&version, &newest) {
+        return refuse(format!("this host answers up to version {newest}"));
     }
-    let newest = spec.map_or(PACKAGE_VERSION, |spec| spec.version);
-    if !compatible(&version, newest) {
-        let (major, minor, patch) = newest;
-        return refuse(format!("this host answers up to version {major}.{minor}.{patch}"));
-    }
-    Ok(spec.map(|spec| spec.name))
+    Ok(capability.filter(|capability| capability.pattern.is_some()).map(|capability| capability.name))
 }
 
 /// `package:name`, `interface` and version of `package:name/interface@version`.
@@ -312,13 +320,13 @@ fn parts(name: &str) -> Option<(&str, &str, semver::Version)> {
     Some((package, interface, semver::Version::parse(version).ok()?))
 }
 
-fn compatible(wanted: &semver::Version, newest: (u64, u64, u64)) -> bool {
-    wanted.pre.is_empty() && wanted.major == newest.0 && (wanted.minor, wanted.patch) <= (newest.1, newest.2)
+fn compatible(wanted: &semver::Version, newest: &semver::Version) -> bool {
+    wanted.pre.is_empty() && wanted.major == newest.major && wanted <= newest
 }
 
 /// The requests of a manifest as short lines, `http.send POST https://...`: for people.
 #[must_use]
-pub fn request_lines(requests: &BTreeMap<String, BTreeMap<String, Vec<String>>>) -> Vec<String> {
+pub fn request_lines(requests: &Patterns) -> Vec<String> {
     requests
         .iter()
         .flat_map(|(capability, functions)| {

@@ -11,17 +11,19 @@ mod reader;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::effect::{Access, Repeat};
 use staunch_core::id::Digest;
+use staunch_core::policy::{Effects, PluginKind};
 use toml::de::DeTable;
 
-use super::capabilities::{CAPABILITIES, CapabilitySpec, FREE, capability, listed};
+use super::listed;
+use crate::sandbox::Limits;
+use crate::sandbox::capability::{self, CAPABILITIES, Capability};
+
 pub use input::{InputError, InputSchema};
-pub use limits::Limits;
 pub use reader::Problem;
 use reader::{Source, Table};
 
@@ -47,7 +49,7 @@ pub struct Manifest {
     /// Semantic version, for people; order is told by `release`.
     pub version: semver::Version,
     /// Which export the host calls.
-    pub kind: Kind,
+    pub kind: PluginKind,
     /// One sentence for listings.
     pub description: String,
     /// What it is written in.
@@ -70,30 +72,6 @@ pub struct Manifest {
     pub digest: Digest,
 }
 
-/// What a plugin is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Acts on an alert.
-    Remediation,
-    /// Tells people or systems.
-    Connector,
-    /// Gathers evidence.
-    Check,
-}
-
-/// The worst that a plugin's effects can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Effects {
-    /// It changes nothing.
-    ReadOnly,
-    /// What it changes can be changed back, or comes back by itself.
-    Reversible,
-    /// What is gone is gone.
-    Irreversible,
-}
-
 /// What a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,54 +86,32 @@ pub enum Language {
     Zig,
 }
 
-macro_rules! words {
-    ($type:ty, $($value:expr => $word:literal),+ $(,)?) => {
-        impl $type {
-            /// Every word of the format.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
+impl Language {
+    /// The words in files.
+    pub const WORDS: [(&'static str, Self); 7] = [
+        ("rust", Self::Rust),
+        ("python", Self::Python),
+        ("javascript", Self::JavaScript),
+        ("typescript", Self::TypeScript),
+        ("go", Self::Go),
+        ("c", Self::C),
+        ("zig", Self::Zig),
+    ];
 
-            /// The word in files.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                $(if self == $value { return $word; })+
-                unreachable!("every value has its word")
-            }
-
-            /// The value of a word; none when it is not one of [`Self::WORDS`].
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some($value),)+
-                    _ => None,
-                }
-            }
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
+            Self::Go => "go",
+            Self::C => "c",
+            Self::Zig => "zig",
         }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
+    }
 }
-
-words!(Kind, Self::Remediation => "remediation", Self::Connector => "connector", Self::Check => "check");
-words!(
-    Effects,
-    Self::ReadOnly => "read-only",
-    Self::Reversible => "reversible",
-    Self::Irreversible => "irreversible",
-);
-words!(
-    Language,
-    Self::Rust => "rust",
-    Self::Python => "python",
-    Self::JavaScript => "javascript",
-    Self::TypeScript => "typescript",
-    Self::Go => "go",
-    Self::C => "c",
-    Self::Zig => "zig",
-);
 
 /// A manifest that breaks the format's rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,19 +122,11 @@ pub struct ManifestError {
 }
 
 impl Manifest {
-    /// Reads a manifest against this host's capabilities; `file` is its name in problems.
+    /// Reads a manifest; `file` is its name in problems.
     ///
     /// # Errors
     /// Every problem found, each with its place.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, ManifestError> {
-        Self::parse_against(file, bytes, CAPABILITIES)
-    }
-
-    /// Reads a manifest against some table of capabilities.
-    ///
-    /// # Errors
-    /// As [`Manifest::parse`].
-    pub fn parse_against(file: &str, bytes: &[u8], table: &[CapabilitySpec]) -> Result<Self, ManifestError> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) if bytes.len() <= MAX_BYTES => text,
             Ok(_) => {
@@ -191,7 +139,7 @@ impl Manifest {
         };
         let source = Source::new(file, text);
         let manifest = match DeTable::parse(text) {
-            Ok(document) => read(&Table::root(&source, &document), table, Digest::of(bytes)),
+            Ok(document) => read(&Table::root(&source, &document), Digest::of(bytes)),
             Err(error) => {
                 source.problem(error.span().unwrap_or(0..0), error.message());
                 None
@@ -207,17 +155,20 @@ impl Manifest {
     /// Whether some function that it asks for changes the world.
     #[must_use]
     pub fn asks_for_effects(&self) -> bool {
-        asks_for_effects(&self.capabilities, CAPABILITIES)
+        asks_for_effects(&self.capabilities)
     }
 
     /// How a function's effects may be repeated: its own class, or tighter.
     #[must_use]
-    pub fn repeat(&self, capability_name: &str, function: &str) -> Repeat {
-        let tightened = self.once.get(capability_name).is_some_and(|functions| functions.contains(function));
-        let class = capability(CAPABILITIES, capability_name).and_then(|spec| spec.function(function));
-        match class {
-            Some(class) if !tightened => class.repeat,
-            _ => Repeat::Once,
+    pub fn repeat(&self, capability: &str, function: &str) -> Repeat {
+        let tightened = self.once.get(capability).is_some_and(|functions| functions.contains(function));
+        let known = capability::find(capability).and_then(|capability| capability.function(function));
+        match known.map(|function| function.kind) {
+            Some(capability::Kind::Effect(repeat)) if !tightened => repeat,
+            Some(capability::Kind::Own | capability::Kind::Reading | capability::Kind::Await) => {
+                Repeat::Repeatable
+            }
+            Some(capability::Kind::Effect(_)) | None => Repeat::Once,
         }
     }
 }
@@ -234,11 +185,11 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-fn read(root: &Table<'_>, specs: &[CapabilitySpec], digest: Digest) -> Option<Manifest> {
+fn read(root: &Table<'_>, digest: Digest) -> Option<Manifest> {
     root.only(&["plugin", "capabilities", "repeat", "limits", "input"]);
-    let capabilities = root.table("capabilities").map(|table| requests(&table, specs)).unwrap_or_default();
-    let once = root.table("repeat").map(|table| tightened(&table, specs, &capabilities)).unwrap_or_default();
-    let limits = root.table("limits").map_or_else(Limits::default, |table| Limits::read(&table));
+    let capabilities = root.table("capabilities").map(|table| requests(&table)).unwrap_or_default();
+    let once = root.table("repeat").map(|table| tightened(&table, &capabilities)).unwrap_or_default();
+    let limits = root.table("limits").map_or_else(Limits::default, |table| limits::read(&table));
     let input = root.table("input").and_then(|table| input_schema(&table));
     let Some(plugin) = root.table("plugin") else {
         if !root.has("plugin") {
@@ -248,8 +199,8 @@ fn read(root: &Table<'_>, specs: &[CapabilitySpec], digest: Digest) -> Option<Ma
         }
         return None;
     };
-    let effects = word(&plugin, "effects", Effects::WORDS, Effects::from_word);
-    if effects == Some(Effects::ReadOnly) && asks_for_effects(&capabilities, specs) {
+    let effects = word(&plugin, "effects", &Effects::WORDS);
+    if effects == Some(Effects::ReadOnly) && asks_for_effects(&capabilities) {
         plugin.problem_at("effects", "a read-only plugin cannot ask for functions that change the world");
     }
     let identity = identity(&plugin);
@@ -285,8 +236,8 @@ fn identity(plugin: &Table<'_>) -> Option<Manifest> {
         plugin.problem("`plugin.release` is missing: a whole number that counts up with every release");
     }
     let (version, expires) = (version(plugin), expires(plugin));
-    let kind = word(plugin, "kind", Kind::WORDS, Kind::from_word);
-    let language = word(plugin, "language", Language::WORDS, Language::from_word);
+    let kind = word(plugin, "kind", &PluginKind::WORDS);
+    let language = word(plugin, "language", &Language::WORDS);
     let release = plugin.unsigned("release");
     Some(Manifest {
         name: name?.to_owned(),
@@ -328,13 +279,12 @@ fn expires(plugin: &Table<'_>) -> Option<DateTime<Utc>> {
     }
 }
 
-fn word<T>(table: &Table<'_>, key: &str, words: &[&str], parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+fn word<T: Copy>(table: &Table<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
     let text = table.required_text(key)?;
-    let value = parse(text);
+    let value = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if value.is_none() {
-        let message =
-            format!("`{}` cannot be {text:?}; valid: {}", table.name(key), listed(words.iter().copied()));
-        table.problem_at(key, message);
+        let valid = listed(words.iter().map(|(word, _)| *word));
+        table.problem_at(key, format!("`{}` cannot be {text:?}; valid: {valid}", table.name(key)));
     }
     value
 }
@@ -349,49 +299,45 @@ fn input_schema(table: &Table<'_>) -> Option<InputSchema> {
     }
 }
 
-fn asks_for_effects(requests: &Patterns, specs: &[CapabilitySpec]) -> bool {
+fn asks_for_effects(requests: &Patterns) -> bool {
     requests.iter().any(|(name, functions)| {
-        let spec = capability(specs, name);
+        let capability = capability::find(name);
         functions
             .keys()
-            .filter_map(|function| spec.and_then(|spec| spec.function(function)))
-            .any(|function| function.access == Access::Effect)
+            .filter_map(|function| capability.and_then(|capability| capability.function(function)))
+            .any(|function| function.kind.access() == Some(Access::Effect))
     })
 }
 
 /// The tables of `[capabilities]` and `[repeat]`, each with its capability; unknown ones are reported.
-fn by_capability<'a>(
-    table: &Table<'a>,
-    specs: &'a [CapabilitySpec],
-) -> impl Iterator<Item = (&'a CapabilitySpec, Table<'a>)> {
-    let table = table.clone();
-    table
-        .clone()
-        .iter()
-        .filter_map(move |(name, place, _)| match capability(specs, name) {
-            Some(spec) => table.table(name).map(|inner| (spec, inner)),
-            None if FREE.contains(&name) => {
-                table.source.problem(place, format!("`{name}` needs no request: every plugin may use it"));
-                None
+fn by_capability<'a>(table: &Table<'a>) -> Vec<(&'static Capability, Table<'a>)> {
+    let mut found = Vec::new();
+    for (name, place, _) in table.iter() {
+        match capability::find(name) {
+            Some(capability) if capability.pattern.is_some() => {
+                found.extend(table.table(name).map(|inner| (capability, inner)));
+            }
+            Some(_) => {
+                table.source.problem(place, format!("`{name}` needs no request: every plugin may use it"))
             }
             None => {
-                let valid = listed(specs.iter().map(|spec| spec.name));
+                let grantable = CAPABILITIES.iter().filter(|capability| capability.pattern.is_some());
+                let valid = listed(grantable.map(|capability| capability.name));
                 table.source.problem(place, format!("unknown capability `{name}`; valid: {valid}"));
-                None
             }
-        })
-        .collect::<Vec<_>>()
-        .into_iter()
+        }
+    }
+    found
 }
 
-fn unknown_function(spec: &CapabilitySpec, function: &str) -> String {
+fn unknown_function(spec: &Capability, function: &str) -> String {
     let valid = listed(spec.functions.iter().map(|function| function.name));
     format!("capability `{}` has no function `{function}`; valid: {valid}", spec.name)
 }
 
-fn requests(table: &Table<'_>, specs: &[CapabilitySpec]) -> Patterns {
+fn requests(table: &Table<'_>) -> Patterns {
     let mut requests = Patterns::new();
-    for (spec, inner) in by_capability(table, specs) {
+    for (spec, inner) in by_capability(table) {
         let mut functions = BTreeMap::new();
         for (function, (place, patterns)) in inner.string_lists() {
             if spec.function(function).is_none() {
@@ -422,13 +368,9 @@ fn requests(table: &Table<'_>, specs: &[CapabilitySpec]) -> Patterns {
     requests
 }
 
-fn tightened(
-    table: &Table<'_>,
-    specs: &[CapabilitySpec],
-    requests: &Patterns,
-) -> BTreeMap<String, BTreeSet<String>> {
+fn tightened(table: &Table<'_>, requests: &Patterns) -> BTreeMap<String, BTreeSet<String>> {
     let mut once: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (spec, inner) in by_capability(table, specs) {
+    for (spec, inner) in by_capability(table) {
         for (function, place, _) in inner.iter() {
             let asked = requests.get(spec.name).is_some_and(|functions| functions.contains_key(function));
             let problem = match spec.function(function) {
@@ -436,7 +378,7 @@ fn tightened(
                 Some(_) if !asked => {
                     Some(format!("`{}` is not asked for in `[capabilities]`", inner.name(function)))
                 }
-                Some(known) if known.access == Access::Reading => {
+                Some(known) if known.kind.access() != Some(Access::Effect) => {
                     Some(format!("`{function}` is a reading: it may always be repeated"))
                 }
                 Some(_) => None,

@@ -26,9 +26,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use staunch_core::id::Digest;
 
-use super::capabilities::listed;
 use super::component::{self, request_lines};
 use super::dsse;
+use super::listed;
 use super::trust::{Candidate, Floor, TrustError, TrustPolicy, VerifiedPlugin, verify};
 use index::{Downgrade, Entry, Index, Stored};
 
@@ -257,13 +257,20 @@ impl Registry {
     ) -> Result<VerifiedPlugin, RegistryError> {
         let index = Index::read(&self.root)?;
         let entry = index.entry(name)?;
-        let (version, stored) = entry
-            .versions
-            .iter()
-            .find(|(_, stored)| stored.digest == digest)
-            .ok_or_else(|| RegistryError::NoSuchDigest { name: name.to_owned(), digest })?;
+        let (version, stored) = entry.with_digest(name, digest)?;
         let floor = Floor { allowed: Some(digest), ..entry.floor };
         self.load(name, version, stored, &floor, policy, now)
+    }
+
+    /// The files of the version that has this digest: what to look at to see whether anybody touched them.
+    ///
+    /// # Errors
+    /// When there is no such version.
+    pub fn files(&self, name: &str, digest: Digest) -> Result<Vec<PathBuf>, RegistryError> {
+        let index = Index::read(&self.root)?;
+        let (version, _) = index.entry(name)?.with_digest(name, digest)?;
+        let directory = self.directory(name, version);
+        Ok([COMPONENT_FILE, ENVELOPE_FILE].map(|file| directory.join(file)).to_vec())
     }
 
     /// What the index knows, by name.
@@ -319,14 +326,17 @@ impl Registry {
         let component = Bytes::from(files::read(&path, component::MAX_BYTES)?);
         let envelope = files::read(&directory.join(ENVELOPE_FILE), dsse::MAX_BYTES)?;
         let file = path.display().to_string();
-        let changed = || RegistryError::Changed { path: file.clone(), name: name.to_owned() };
+        let changed =
+            || RegistryError::Changed { path: directory.display().to_string(), name: name.to_owned() };
+        if Digest::of(&envelope) != stored.envelope {
+            return Err(changed());
+        }
         let candidate = Candidate { file: &file, component: &component, envelope: &envelope };
         let plugin = verify(&candidate, policy, Some(floor), now)?;
         let manifest = plugin.manifest();
         let same = plugin.digest() == stored.digest
             && manifest.name == name
-            && manifest.version.to_string() == version
-            && Digest::of(&envelope) == stored.envelope;
+            && manifest.version.to_string() == version;
         if same { Ok(plugin) } else { Err(changed()) }
     }
 

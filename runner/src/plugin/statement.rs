@@ -6,9 +6,10 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::id::Digest;
+use staunch_core::policy::{Effects, PluginKind};
 
 use super::component::{Component, ComponentError};
-use super::manifest::{Effects, Kind, Manifest, Patterns};
+use super::manifest::{Manifest, Patterns};
 
 /// in-toto's own type.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -64,7 +65,7 @@ pub struct Release {
     /// Its release counter.
     pub release: u64,
     /// What it is for.
-    pub kind: Kind,
+    pub kind: PluginKind,
     /// The worst that its effects can be.
     pub effects: Effects,
     /// What it asks for.
@@ -104,11 +105,11 @@ pub enum StatementError {
 
 /// The WIT world of a kind.
 #[must_use]
-pub fn wit_world(kind: Kind) -> &'static str {
+pub fn wit_world(kind: PluginKind) -> &'static str {
     match kind {
-        Kind::Remediation => "staunch:plugin/remediator@1.0.0",
-        Kind::Connector => "staunch:plugin/notifier@1.0.0",
-        Kind::Check => "staunch:plugin/checker@1.0.0",
+        PluginKind::Remediation => "staunch:plugin/remediator@1.0.0",
+        PluginKind::Connector => "staunch:plugin/notifier@1.0.0",
+        PluginKind::Check => "staunch:plugin/checker@1.0.0",
     }
 }
 

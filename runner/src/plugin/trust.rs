@@ -12,9 +12,9 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use staunch_core::id::Digest;
 
-use super::capabilities::listed;
 use super::component::{Component, ComponentError, Interface};
 use super::dsse::{DsseError, Envelope, key_id};
+use super::listed;
 use super::manifest::Manifest;
 use super::statement::{Statement, StatementError, is_digest};
 

@@ -49,7 +49,7 @@ fn imports_must_equal_requests() {
 #[test]
 fn refuses_imports_that_no_host_answers() {
     for (import, says) in [
-        ("staunch:kernel/kernel@1.0.0", "valid: http, file"),
+        ("staunch:kernel/kernel@1.0.0", "valid: staunch:http/http@1.0.0, "),
         ("staunch:http/other@1.0.0", "no such interface"),
         ("staunch:http/http@2.0.0", "up to version 1.0.0"),
         ("staunch:http/http@1.1.0", "up to version 1.0.0"),

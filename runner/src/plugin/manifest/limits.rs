@@ -1,51 +1,29 @@
-//! What one execution of a plugin may use.
+//! `[limits]`: what one execution of a plugin may use.
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::reader::Table;
+use crate::sandbox::Limits;
+use crate::sandbox::engine::MAX_MEMORY;
 
-/// Bounds of one execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Limits {
-    /// Units of wasmtime fuel, roughly one an instruction.
-    pub fuel: u64,
-    /// Linear memory of all its modules together, in bytes.
-    pub memory_bytes: u64,
-    /// Running time, in milliseconds; time spent waiting for people does not count.
-    pub deadline_ms: u64,
-}
+const MAX_FUEL: u64 = 1_000_000_000_000;
+const MAX_DEADLINE_MS: u64 = 600_000;
 
-/// The most that a manifest may ask for.
-pub const MAX: Limits = Limits { fuel: 1_000_000_000_000, memory_bytes: 1 << 30, deadline_ms: 600_000 };
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { fuel: 1_000_000_000, memory_bytes: 64 << 20, deadline_ms: 60_000 }
-    }
-}
-
-impl Limits {
-    /// The running time.
-    #[must_use]
-    pub fn deadline(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms)
-    }
-
-    pub(super) fn read(table: &Table<'_>) -> Self {
-        table.only(&["fuel", "memory", "deadline"]);
-        let default = Self::default();
-        let memory = |text: &str| amount(text, &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)]);
-        let deadline = |text: &str| amount(text, &[("ms", 1), ("s", 1_000), ("m", 60_000)]);
-        Self {
-            fuel: bounded(table, "fuel", table.unsigned("fuel"), MAX.fuel, "1 to 1_000_000_000_000")
-                .unwrap_or(default.fuel),
-            memory_bytes: unit(table, "memory", memory, MAX.memory_bytes, "\"64KiB\" to \"1GiB\"")
-                .unwrap_or(default.memory_bytes),
-            deadline_ms: unit(table, "deadline", deadline, MAX.deadline_ms, "\"1ms\" to \"10m\"")
-                .unwrap_or(default.deadline_ms),
-        }
+/// Reads the table; what is absent has the sandbox's default.
+pub(super) fn read(table: &Table<'_>) -> Limits {
+    table.only(&["fuel", "memory", "deadline"]);
+    let default = Limits::default();
+    let memory = |text: &str| amount(text, &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)]);
+    let deadline = |text: &str| amount(text, &[("ms", 1), ("s", 1_000), ("m", 60_000)]);
+    let most_memory = u64::try_from(MAX_MEMORY).unwrap_or(u64::MAX);
+    let memory_words = format!("\"64KiB\" to \"{}MiB\"", MAX_MEMORY >> 20);
+    let memory = unit(table, "memory", memory, most_memory, &memory_words);
+    Limits {
+        fuel: bounded(table, "fuel", table.unsigned("fuel"), MAX_FUEL, "1 to 1_000_000_000_000")
+            .unwrap_or(default.fuel),
+        memory: memory.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.memory),
+        deadline: unit(table, "deadline", deadline, MAX_DEADLINE_MS, "\"1ms\" to \"10m\"")
+            .map_or(default.deadline, Duration::from_millis),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::plugin::capabilities::listed;
+use crate::plugin::listed;
 
 /// One thing wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -36,9 +36,12 @@ fn parse(text: &str) -> Result<Manifest, ManifestError> {
 fn reads_every_key() {
     let manifest = parse(GOOD).unwrap();
     assert_eq!((manifest.name.as_str(), manifest.release), ("restart-service", 7));
-    assert_eq!((manifest.kind, manifest.effects), (Kind::Remediation, Effects::Reversible));
+    assert_eq!((manifest.kind, manifest.effects), (PluginKind::Remediation, Effects::Reversible));
     assert_eq!(manifest.capabilities["service"]["restart"], ["*.service"]);
-    assert_eq!(manifest.limits, Limits { fuel: 500_000_000, memory_bytes: 64 << 20, deadline_ms: 60_000 });
+    assert_eq!(
+        manifest.limits,
+        Limits { fuel: 500_000_000, memory: 64 << 20, deadline: std::time::Duration::from_secs(60) }
+    );
     assert_eq!(manifest.expires.unwrap().to_rfc3339(), "2030-01-01T00:00:00+00:00");
     assert_eq!(manifest.digest, Digest::of(GOOD.as_bytes()));
     assert!(manifest.asks_for_effects());
@@ -97,8 +100,8 @@ fn refuses_each_broken_rule_with_its_place() {
         ("\"once\"", "\"twice\"", "16:9", "only tighten"),
         ("500_000_000", "0", "19:8", "must be 1 to"),
         ("500_000_000", "1_000_000_000_001", "19:8", "must be 1 to"),
-        ("64MiB", "2GiB", "20:10", "\"1GiB\""),
-        ("64MiB", "64MB", "20:10", "\"1GiB\""),
+        ("64MiB", "2GiB", "20:10", "\"256MiB\""),
+        ("64MiB", "64MB", "20:10", "\"256MiB\""),
         ("60s", "11m", "21:12", "\"10m\""),
         ("\"object\"", "\"objekt\"", "23:1", "not a JSON Schema"),
         ("maxLength = 256", "maxLength = nan", "26:51", "JSON has none"),

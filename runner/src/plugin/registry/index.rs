@@ -99,6 +99,18 @@ impl Entry {
         self.versions.get_key_value(self.current.as_ref()?)
     }
 
+    /// The version with these bytes.
+    pub(super) fn with_digest(
+        &self,
+        name: &str,
+        digest: Digest,
+    ) -> Result<(&String, &Stored), RegistryError> {
+        self.versions
+            .iter()
+            .find(|(_, stored)| stored.digest == digest)
+            .ok_or_else(|| RegistryError::NoSuchDigest { name: name.to_owned(), digest })
+    }
+
     pub(super) fn listed(&self, name: &str) -> Listed {
         let stored = self.current().map(|(_, stored)| stored);
         Listed {

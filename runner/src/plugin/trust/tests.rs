@@ -89,8 +89,8 @@ fn every_member_of_the_statement_must_fit_the_manifest() {
     check("manifest-mismatch", |s| s.predicate.name = "q".to_owned());
     check("manifest-mismatch", |s| s.predicate.version.patch += 1);
     check("manifest-mismatch", |s| s.predicate.release += 1);
-    check("manifest-mismatch", |s| s.predicate.kind = crate::plugin::manifest::Kind::Check);
-    check("manifest-mismatch", |s| s.predicate.effects = crate::plugin::manifest::Effects::ReadOnly);
+    check("manifest-mismatch", |s| s.predicate.kind = staunch_core::policy::PluginKind::Check);
+    check("manifest-mismatch", |s| s.predicate.effects = staunch_core::policy::Effects::ReadOnly);
     check("manifest-mismatch", |s| s.predicate.capabilities.clear());
     check("manifest-mismatch", |s| s.predicate.manifest_sha256.replace_range(..1, "x"));
     check("manifest-mismatch", |s| s.predicate.wit_world.push('x'));
