@@ -7,3 +7,4 @@ pub mod config;
 pub mod intake;
 pub mod plugin;
 pub mod sandbox;
+pub mod scenario;
