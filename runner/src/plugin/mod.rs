@@ -20,13 +20,11 @@ pub mod registry;
 pub mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod tools;
 pub mod trust;
 
 pub use compile::{CompileError, Compiler, UnverifiedBuild};
 pub use manifest::Manifest;
 pub use registry::{Installation, Installed, Registry};
-pub use tools::{Inspection, ToolError, inspect, sign};
 pub use trust::{TrustPolicy, TrustedKey, VerifiedPlugin};
 
 /// `a, b and c`: how refusals name the valid choices.
