@@ -7,6 +7,7 @@ use super::tree::{File, Tree};
 const ROOMS: &[(&str, Uses)] = &[
     ("clock", Uses::Only(&[])),
     ("config", Uses::Only(&["clock", "intake"])),
+    ("keys", Uses::Only(&["clock"])),
     ("people", Uses::Only(&["clock"])),
     ("intake", Uses::Only(&["clock"])),
     ("sandbox", Uses::Only(&["clock"])),
@@ -32,9 +33,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("zbus", &["src/sandbox/cap/"]),
     ("cap_std", &["src/sandbox/cap/"]),
     ("axum", &["src/http/", "src/cli/"]),
-    ("utoipa", &["src/http/"]),
+    ("utoipa", &["src/http/", "src/pipeline/receive.rs", "src/pipeline/requests.rs"]),
     ("cedar_policy", &["core/src/policy/"]),
-    ("minijinja", &["core/src/policy/"]),
+    ("minijinja", &["core/src/policy/", "src/intake/mapping", "src/intake/error.rs"]),
     ("clap", &["src/cli", "src/main.rs"]),
 ];
 
