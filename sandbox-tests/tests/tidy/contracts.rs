@@ -13,7 +13,7 @@ const JOURNAL: &str = "docs/journal.md";
 const GOLDEN: &str = "sandbox-tests/tests/tidy/wit.golden";
 
 /// The rows that the page must have: `| word | meaning |`.
-pub fn undocumented_words(tree: &Tree) -> Vec<String> {
+pub(crate) fn undocumented_words(tree: &Tree) -> Vec<String> {
     let page = tree.text(CODES);
     let codes = Code::ALL.iter().map(|code| (code.as_str(), code.means()));
     let stages = Stage::ALL.iter().map(|stage| (stage.as_str(), stage.means()));
@@ -33,7 +33,7 @@ fn section<'a>(page: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
     below.into_iter().take_while(|line| !line.starts_with("## "))
 }
 
-pub fn undocumented_kinds(tree: &Tree) -> Vec<String> {
+pub(crate) fn undocumented_kinds(tree: &Tree) -> Vec<String> {
     let page = tree.text(JOURNAL);
     let missing = Fact::KINDS.iter().filter(|kind| !page.contains(&format!("`{kind}`")));
     missing.map(|kind| format!("{JOURNAL} lacks `{kind}`")).collect()
@@ -50,7 +50,7 @@ fn packages(tree: &Tree) -> BTreeMap<String, Digest> {
         .collect()
 }
 
-pub fn changed_wit(tree: &Tree) -> Vec<String> {
+pub(crate) fn changed_wit(tree: &Tree) -> Vec<String> {
     let golden: BTreeMap<&str, &str> =
         tree.text(GOLDEN).lines().filter_map(|line| line.split_once(' ')).collect();
     let mut findings = Vec::new();
@@ -66,17 +66,18 @@ pub fn changed_wit(tree: &Tree) -> Vec<String> {
     findings
 }
 
-pub fn unproved_capabilities(tree: &Tree) -> Vec<String> {
+pub(crate) fn unproved_capabilities(tree: &Tree) -> Vec<String> {
     let capabilities = tree.below("wit/deps/", ".wit").filter_map(|file| file.path.split('/').nth(2));
-    let tests: Vec<&str> = tree.below("sandbox-tests/tests/", ".rs").map(|file| file.path.as_str()).collect();
-    capabilities
-        .filter(|name| *name != "types")
-        .filter(|name| !tests.iter().any(|path| path.contains("escape") && path.contains(name)))
-        .map(str::to_owned)
-        .collect()
+    let walls: Vec<_> = tree.below("sandbox-tests/tests/walls", "").collect();
+    let climbed = |name: &str| {
+        let import = format!("staunch:{name}/");
+        let own = format!("runner/src/sandbox/cap/{name}/tests");
+        tree.below(&own, ".rs").next().is_some() || walls.iter().any(|file| file.text.contains(&import))
+    };
+    capabilities.filter(|name| *name != "types" && !climbed(name)).map(str::to_owned).collect()
 }
 
-pub fn incomplete_plugins(tree: &Tree) -> Vec<String> {
+pub(crate) fn incomplete_plugins(tree: &Tree) -> Vec<String> {
     let plugins: BTreeSet<&str> = tree
         .below("plugins/", "")
         .filter_map(|file| file.path.split('/').nth(1))
@@ -104,7 +105,7 @@ pub fn incomplete_plugins(tree: &Tree) -> Vec<String> {
     findings
 }
 
-pub fn unexplained_dependencies(tree: &Tree) -> Vec<String> {
+pub(crate) fn unexplained_dependencies(tree: &Tree) -> Vec<String> {
     let manifest = tree.text("Cargo.toml");
     let page = tree.text("CONTRIBUTING.md");
     let own = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]").skip(1);

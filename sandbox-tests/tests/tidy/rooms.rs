@@ -84,7 +84,7 @@ const IMPURE_PATHS: &[&str] = &[
 
 const ATTICS: &[&str] = &["utils", "util", "common", "helpers", "helper", "misc", "types"];
 
-pub fn impure_core(tree: &Tree) -> Vec<String> {
+pub(crate) fn impure_core(tree: &Tree) -> Vec<String> {
     let manifest = tree.text("runner/core/Cargo.toml");
     let mut findings: Vec<String> = dependencies(manifest)
         .filter(|name| IMPURE_CRATES.contains(name))
@@ -114,7 +114,7 @@ fn room(file: &File) -> Option<&str> {
     Some(rest.split_once('/').map_or_else(|| rest.trim_end_matches(".rs"), |(room, _)| room))
 }
 
-pub fn wrong_uses(tree: &Tree) -> Vec<String> {
+pub(crate) fn wrong_uses(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.below("runner/src/", ".rs").filter(|file| !file.is_test()) {
         let Some(own) = room(file) else { continue };
@@ -146,7 +146,7 @@ fn used_rooms(line: &str) -> impl Iterator<Item = &str> {
         .filter(|word| ROOMS.iter().any(|(name, _)| name == word))
 }
 
-pub fn wrong_crates(tree: &Tree) -> Vec<String> {
+pub(crate) fn wrong_crates(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.below("runner/", ".rs").filter(|file| !file.is_test()) {
         let path = file.path.trim_start_matches("runner/");
@@ -175,7 +175,7 @@ fn names_crate(line: &str, name: &str) -> bool {
     })
 }
 
-pub fn stray_sql(tree: &Tree) -> Vec<String> {
+pub(crate) fn stray_sql(tree: &Tree) -> Vec<String> {
     const WORDS: [&str; 7] = [
         "\"SELECT ",
         "INSERT INTO ",
@@ -197,7 +197,7 @@ pub fn stray_sql(tree: &Tree) -> Vec<String> {
     findings
 }
 
-pub fn attics(tree: &Tree) -> Vec<String> {
+pub(crate) fn attics(tree: &Tree) -> Vec<String> {
     let in_house =
         |file: &&File| ["runner/", "plugins/", "plugin-sdk/"].iter().any(|at| file.path.starts_with(at));
     tree.all()

@@ -45,14 +45,14 @@ const LEFTOVERS: &[&str] = &[
     concat!("/ho", "me/"),
 ];
 
-pub fn strangers_at_the_top(tree: &Tree) -> Vec<String> {
+pub(crate) fn strangers_at_the_top(tree: &Tree) -> Vec<String> {
     let mut names: Vec<&str> = tree.all().filter_map(|file| file.path.split('/').next()).collect();
     names.sort_unstable();
     names.dedup();
     names.into_iter().filter(|name| !TOP.contains(name)).map(str::to_owned).collect()
 }
 
-pub fn long_files(tree: &Tree) -> Vec<String> {
+pub(crate) fn long_files(tree: &Tree) -> Vec<String> {
     let sources = tree.all().filter(|file| file.path.ends_with(".rs"));
     sources
         .map(|file| (file.text.lines().count(), &file.path))
@@ -61,7 +61,7 @@ pub fn long_files(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-pub fn bare_allows(tree: &Tree) -> Vec<String> {
+pub(crate) fn bare_allows(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.all().filter(|file| file.path.ends_with(".rs")) {
         for opening in ["#[allow(", "#![allow("] {
@@ -79,7 +79,7 @@ pub fn bare_allows(tree: &Tree) -> Vec<String> {
     findings
 }
 
-pub fn leftovers(tree: &Tree) -> Vec<String> {
+pub(crate) fn leftovers(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.all().filter(|file| file.path != "LICENSE") {
         for (number, line) in (1..).zip(file.text.lines()) {
@@ -99,7 +99,7 @@ fn stands_in(line: &str, word: &str) -> bool {
     })
 }
 
-pub fn dead_links(tree: &Tree) -> Vec<String> {
+pub(crate) fn dead_links(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.all().filter(|file| file.path.ends_with(".md")) {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file of text.
-pub struct File {
+pub(crate) struct File {
     /// Its path from the top, with slashes.
     pub path: String,
     /// What is in it.
@@ -13,18 +13,18 @@ pub struct File {
 
 impl File {
     /// The lines with their numbers, without comments: for rules about code.
-    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines()).map(|(number, line)| (number, code_of(line)))
     }
 
     /// Whether it is a test: a file of tests, or one in a folder of them.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.path.starts_with("sandbox-tests/")
             || self.path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs")
     }
 
     /// Its lines up to the unit tests that close it.
-    pub fn production(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn production(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code().take_while(|(_, line)| line.trim() != "#[cfg(test)]")
     }
 }
@@ -38,13 +38,13 @@ fn code_of(line: &str) -> &str {
 }
 
 /// All files.
-pub struct Tree {
+pub(crate) struct Tree {
     files: Vec<File>,
 }
 
 impl Tree {
     /// Reads the tree that this test was built from. What is not text is left out.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let top = top();
         let files = tracked(&top)
             .unwrap_or_else(|| walk(&top))
@@ -55,22 +55,22 @@ impl Tree {
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &File> {
         self.files.iter()
     }
 
     /// Those below a folder (with its slash) that end so.
-    pub fn below<'a>(&'a self, folder: &'a str, ending: &'a str) -> impl Iterator<Item = &'a File> {
+    pub(crate) fn below<'a>(&'a self, folder: &'a str, ending: &'a str) -> impl Iterator<Item = &'a File> {
         self.files.iter().filter(move |file| file.path.starts_with(folder) && file.path.ends_with(ending))
     }
 
     /// One file's text; empty when it is not there.
-    pub fn text(&self, path: &str) -> &str {
+    pub(crate) fn text(&self, path: &str) -> &str {
         self.files.iter().find(|file| file.path == path).map_or("", |file| &file.text)
     }
 
     /// Whether there is a file or folder of this name.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         top().join(path).exists()
     }
 }
