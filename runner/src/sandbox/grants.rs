@@ -49,7 +49,10 @@ pub enum GrantError {
         name: String,
     },
     /// A pattern that says nothing.
-    #[error("{capability}.{function}: {pattern:?} is no pattern: {problem}; a pattern is {}", pattern_form(capability))]
+    #[error(
+        "{capability}.{function}: {pattern:?} is no pattern: {problem}; a pattern is {}",
+        pattern_form(capability)
+    )]
     BadPattern {
         /// The capability.
         capability: String,
@@ -61,7 +64,9 @@ pub enum GrantError {
         problem: String,
     },
     /// A secret's binding that says nothing.
-    #[error("secrets.{name}: {binding:?} is no binding: {problem}; a binding is `header NAME @ https://HOST` or `body @ https://HOST`")]
+    #[error(
+        "secrets.{name}: {binding:?} is no binding: {problem}; a binding is `header NAME @ https://HOST` or `body @ https://HOST`"
+    )]
     BadBinding {
         /// The secret.
         name: String,
@@ -84,7 +89,9 @@ fn function_names(name: &str) -> String {
 }
 
 fn pattern_form(name: &str) -> &'static str {
-    capability::find(name).and_then(|capability| capability.pattern).unwrap_or("`*`: the capability needs no grant")
+    capability::find(name)
+        .and_then(|capability| capability.pattern)
+        .unwrap_or("`*`: the capability needs no grant")
 }
 
 /// Patterns of one kind, by function.
@@ -230,7 +237,12 @@ impl Grants {
     }
 
     /// Whether a request may be made, and within which networks.
-    pub(super) fn http(&self, function: &'static str, method: &str, url: &Url) -> Result<HttpLeave, CallError> {
+    pub(super) fn http(
+        &self,
+        function: &'static str,
+        method: &str,
+        url: &Url,
+    ) -> Result<HttpLeave, CallError> {
         let path = http::match_path(url).map_err(CallError::denied)?;
         let matches = |pattern: &&HttpPattern| pattern.matches(method, url, &path);
         let by_name = function != "send" && !http::is_safe(method);
@@ -247,12 +259,14 @@ impl Grants {
 
     /// Whether a path may be used; `path` is absolute and plain.
     pub(super) fn file(&self, function: &'static str, path: &str) -> Result<(), CallError> {
-        self.check("file", function, &self.file, |pattern| pattern.matches(path), || path.to_owned()).map(drop)
+        self.check("file", function, &self.file, |pattern| pattern.matches(path), || path.to_owned())
+            .map(drop)
     }
 
     /// Whether a unit may be used.
     pub(super) fn service(&self, function: &'static str, unit: &str) -> Result<(), CallError> {
-        self.check("service", function, &self.service, |pattern| pattern.matches(unit), || unit.to_owned()).map(drop)
+        self.check("service", function, &self.service, |pattern| pattern.matches(unit), || unit.to_owned())
+            .map(drop)
     }
 
     /// Whether a program may be run with these arguments, and which bytes it must be made of.
@@ -266,7 +280,8 @@ impl Grants {
             line
         };
         let matches = |pattern: &&ArgvPattern| pattern.matches(program, arguments);
-        let mut granted = self.check("process", "run", &self.process, matches, wanted)?.iter().filter(matches);
+        let mut granted =
+            self.check("process", "run", &self.process, matches, wanted)?.iter().filter(matches);
         Ok(granted.next().map(ArgvPattern::leave).unwrap_or_default())
     }
 

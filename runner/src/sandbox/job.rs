@@ -10,8 +10,8 @@ use staunch_core::effect::{Answer, Call, CallError, EffectStatus, Repeat};
 use staunch_core::id::RunId;
 use staunch_core::plan::{Cover, PlannedEffect, PlannedReading, Recorded};
 
-use super::guest::Prepared;
 use super::grants::Grants;
+use super::guest::Prepared;
 use super::ledger::{Backend, Ledger};
 use super::limits::Limits;
 

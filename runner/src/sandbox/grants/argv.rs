@@ -81,7 +81,11 @@ mod tests {
 
     fn check(pattern: &str, line: &[&str], expected: bool) {
         let arguments: Vec<String> = line[1..].iter().map(|&argument| argument.to_owned()).collect();
-        assert_eq!(ArgvPattern::parse(pattern).unwrap().matches(line[0], &arguments), expected, "{pattern}: {line:?}");
+        assert_eq!(
+            ArgvPattern::parse(pattern).unwrap().matches(line[0], &arguments),
+            expected,
+            "{pattern}: {line:?}"
+        );
     }
 
     #[test]
@@ -103,6 +107,8 @@ mod tests {
         for pattern in ["", "x", "/bin/*", "/bin/x ** a", "/bin/../x", "/bin/x sha256:12"] {
             assert!(ArgvPattern::parse(pattern).is_err(), "{pattern}");
         }
-        assert!(ArgvPattern::parse(&format!("/bin/x sha256:{}", "a".repeat(64))).unwrap().leave().pin.is_some());
+        assert!(
+            ArgvPattern::parse(&format!("/bin/x sha256:{}", "a".repeat(64))).unwrap().leave().pin.is_some()
+        );
     }
 }

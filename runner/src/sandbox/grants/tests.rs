@@ -89,7 +89,10 @@ fn a_refusal_prints_what_would_allow_it() {
     let grants = Grants::compile("restarter", &requested, &PatternMap::new()).unwrap();
     let refusal = grants.service("restart", "web.service").unwrap_err();
     assert_eq!(refusal.code, "access-denied");
-    assert!(refusal.message.contains("grants: { restarter: { service: { restart: ['web.service'] } } }"), "{refusal:?}");
+    assert!(
+        refusal.message.contains("grants: { restarter: { service: { restart: ['web.service'] } } }"),
+        "{refusal:?}"
+    );
     let refusal = grants.service("restart", "web.timer").unwrap_err();
     assert!(refusal.message.contains("[capabilities.service] restart = [\"web.timer\"]"), "{refusal:?}");
 }
@@ -110,7 +113,15 @@ fn wrong_grants_are_errors_that_name_the_choices() {
     let error = |map: PatternMap| Grants::own("p", &map).unwrap_err().to_string();
     assert!(error(map("htp", "send", &[])).contains("`http`, `file`"));
     assert!(error(map("http", "post", &[])).contains("`read`, `send`, `await-status`"));
-    for pattern in ["", "POST", "post http://a/", "POST ftp://a/", "POST http://a*b/", "POST http://a/ private", "POST http://u@a/"] {
+    for pattern in [
+        "",
+        "POST",
+        "post http://a/",
+        "POST ftp://a/",
+        "POST http://a*b/",
+        "POST http://a/ private",
+        "POST http://u@a/",
+    ] {
         assert!(error(map("http", "send", &[pattern])).contains("a pattern is METHOD SCHEME"), "{pattern}");
     }
     assert!(error(map("file", "read", &["a"])).contains("begins with `/`"));
