@@ -18,7 +18,7 @@ use crate::keys;
 use crate::pipeline::Rules;
 use crate::pipeline::plugins::chain;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
-use crate::sandbox::Grants;
+use crate::sandbox::{Grants, ProbeGrants};
 
 /// All that a configuration leads to, checked and compiled.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
         note(plugins(&config, policies, &trust));
     }
-    let probes = Grants::for_probes(&config.probes).unwrap_or_else(|error| {
+    let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
         note(vec![config.problem(Position::START, format!("probes: {error}"))]);
-        Grants::none()
+        ProbeGrants::default()
     });
     if let Err(error) = keys::load_private(&local::beside(&config, local::JOURNAL_KEY)) {
         note(vec![config.problem(Position::START, chain(&error))]);
@@ -91,7 +91,7 @@ fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
 }
 
 /// Whose signatures count.
-fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
+pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut trusted = Vec::new();
     for key in &config.trust.keys {
@@ -127,7 +127,7 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
             Ok(verified) => {
                 let requested = &verified.manifest().capabilities;
                 if let Some(grant) = config.grants.get(&plugin.name)
-                    && let Err(error) = Grants::compile(requested, &grant.as_map())
+                    && let Err(error) = Grants::compile(&plugin.name, requested, &grant.as_map())
                 {
                     problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
                 }

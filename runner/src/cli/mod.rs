@@ -107,7 +107,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn helper() -> Done {
-    crate::plugin::helper_main(&mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    crate::plugin::compile::helper::helper_main(std::io::stdin().lock(), std::io::stdout().lock())
         .map_err(|error| Failure::Refused(error.to_string()))
 }
 

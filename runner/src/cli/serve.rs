@@ -93,7 +93,7 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     let Checked { rules, sources, trust, .. } = checked;
     let failed = |error: &dyn std::error::Error| Failure::Usage(chain(error));
     let clock = Clock::machine();
-    let options = local::journal_options(&rules.config)?;
+    let options = local::journal_options(&rules.config, &clock)?;
     let journal = Journal::open(options).await.map_err(|error| failed(&error))?;
     let mut options = sandbox::Options::new(clock.clone());
     options.secrets = rules.config.secrets.clone();
