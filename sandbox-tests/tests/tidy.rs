@@ -112,8 +112,7 @@ fn wit_changes_only_with_its_version() {
 fn every_capability_has_a_test_that_tries_to_escape() {
     let tree = Tree::read();
     hold(
-        "Every wall has a test that climbs it: a guest of sandbox-tests/tests/walls that imports the capability, or
-\
+        "Every wall has a test that climbs it: a guest of sandbox-tests/tests/walls that imports the capability, or \
          runner/src/sandbox/cap/CAPABILITY/tests.rs.",
         contracts::unproved_capabilities(&tree),
     );

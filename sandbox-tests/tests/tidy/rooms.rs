@@ -7,7 +7,7 @@ use super::tree::{File, Tree};
 const ROOMS: &[(&str, Uses)] = &[
     ("clock", Uses::Only(&[])),
     ("config", Uses::Only(&["clock", "intake"])),
-    ("keys", Uses::Only(&["clock"])),
+    ("keys", Uses::Only(&["clock", "plugin"])),
     ("people", Uses::Only(&["clock"])),
     ("intake", Uses::Only(&["clock"])),
     ("sandbox", Uses::Only(&["clock"])),
@@ -82,7 +82,7 @@ const IMPURE_PATHS: &[&str] = &[
     "eprintln!",
 ];
 
-const ATTICS: &[&str] = &["utils", "util", "common", "helpers", "helper", "misc", "types"];
+const ATTICS: &[&str] = &["utils", "util", "common", "helpers", "misc", "types"];
 
 pub(crate) fn impure_core(tree: &Tree) -> Vec<String> {
     let manifest = tree.text("runner/core/Cargo.toml");
