@@ -83,7 +83,7 @@ fn top() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "git knows which files belong to the tree")]
 fn tracked(top: &Path) -> Option<Vec<String>> {
     let output = std::process::Command::new("git")
-        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args(["-c", "safe.directory=*", "ls-files", "-z"])
         .current_dir(top)
         .output()
         .ok()
