@@ -40,7 +40,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Repeatable choices (SplitMix64); not for secrets.
+/// Repeatable choices (`SplitMix64`); not for secrets.
 #[derive(Debug)]
 pub(crate) struct Chance(u64);
 
