@@ -51,6 +51,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Validate configuration, policies, cases, plugins and signatures
     Check(CheckArgs),
+    /// A whole story on one machine: an alert, a plan, an approval, a fix, a verified journal
+    Demo(DemoArgs),
     /// Alerts: list, show, why, and parse a body offline
     Alerts(AlertsArgs),
     /// Runs: list, show, why, start, approve, reject, cancel, settle
@@ -113,6 +115,20 @@ pub struct CheckArgs {
     /// Filled in from the global flag.
     #[arg(skip)]
     pub config: Option<PathBuf>,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Ask nothing: the approval is given by itself.
+    #[arg(long)]
+    pub yes: bool,
+    /// Keep the throwaway directory.
+    #[arg(long)]
+    pub keep: bool,
+    /// Where the built first-party plugins are.
+    #[arg(long, default_value = "plugins")]
+    pub plugins: PathBuf,
 }
 
 /// `alerts`
