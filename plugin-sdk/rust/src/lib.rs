@@ -56,6 +56,8 @@
 //!
 //! What this crate never does: decide anything that the host must trust. It is comfort, no more.
 
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+mod allocator;
 mod backend;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]

@@ -19,6 +19,7 @@ mod hosts;
 pub mod init;
 mod read;
 mod resolve;
+mod sources;
 
 pub use files::{check_private, read_policy_files};
 pub use hosts::{Host, Hosts};

@@ -65,6 +65,7 @@ fn the_configuration_of_a_new_installation_loads_as_it_is() {
     assert_eq!(config.sources["alertmanager"].value["bearer"], "0123456789abcdef");
     assert_eq!(config.grants["restart-service"].capabilities["service"]["restart"], ["web.service"]);
 
+    assert_eq!(config.compile_sources().unwrap().len(), 2);
     let policies = config.load_policies().unwrap();
     assert_eq!(policies.warnings(), []);
     assert_eq!(policies.routing().runbooks().len(), 3);
@@ -147,4 +148,27 @@ fn what_cannot_be_read_is_named() {
     folder.write("p/runbooks/a.yaml", "runbook: 1\n", 0o644).write("p/.hidden", "", 0o644);
     let problems = folder.load("policies: p\n").unwrap().load_policies().unwrap_err();
     assert!(folder.shown(&problems[0]).starts_with("p/runbooks/a.yaml:1:"), "{problems:?}");
+}
+
+#[test]
+fn wrong_sources_are_placed_and_never_show_their_secrets() {
+    let folder = Folder::new();
+    let config = folder
+        .load(
+            "sources:\n  a: { format: alertmanager, bear: x }\n  b: { format: alertmanager }\n\
+             \x20 c: { format: nosuch, bearer: '${env:SHOP}' }\n  d: { format: generic, hmac: '${env:SHOP}' }\n",
+        )
+        .unwrap();
+    let problems = config.compile_sources().unwrap_err();
+    let problems: Vec<String> = problems.iter().map(|problem| folder.shown(problem)).collect();
+    for (problem, (place, wanted)) in problems.iter().zip([
+        ("staunch.yaml:2:3: ", "unknown field `bear`"),
+        ("staunch.yaml:3:3: ", "no authentication"),
+        ("staunch.yaml:4:3: ", "\"nosuch\" is no format"),
+        ("staunch.yaml:5:3: ", "wrong type"),
+    ]) {
+        assert!(problem.starts_with(place) && problem.contains(wanted), "{problem}");
+        assert!(!problem.contains("from-the-environment"), "{problem}");
+    }
+    assert_eq!(problems.len(), 4);
 }

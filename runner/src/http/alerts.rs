@@ -22,7 +22,7 @@ use crate::pipeline::{Accepted, Listing};
 
 /// What became of a delivery.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Receipt {
+pub(super) struct Receipt {
     /// One entry an alert, in the body's order.
     pub alerts: Vec<Accepted>,
 }

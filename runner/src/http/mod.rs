@@ -151,6 +151,7 @@ fn audit_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(audit::export))
+        .routes(routes!(audit::prove))
         .routes(routes!(audit::log))
 }
 

@@ -3,6 +3,7 @@
 //! Runs the language's own tool, makes a component of what it built, embeds the manifest's exact bytes, and
 //! refuses a component whose imports or exports are not what the manifest says. It never signs.
 
+mod files;
 mod rust;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use staunch_core::id::Digest;
 
 use super::component::{self, Component, ComponentError};
 use super::manifest::{FILE_NAME, Language, Manifest, ManifestError};
-use super::sign::{SignError, read_bounded, write};
+use files::{read_bounded, write};
 pub use toolchain::{Environment, Toolchain};
 
 /// What was built.
@@ -44,8 +45,16 @@ pub struct Built {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] SignError),
+    #[error("cannot {doing} {path}")]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// The manifest breaks its rules.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -111,11 +120,7 @@ pub fn build(
     let module = read_bounded(&module, component::MAX_BYTES)?;
     let bytes = assemble(&module, &manifest, &manifest_bytes)?;
     let directory = directory.join("dist");
-    std::fs::create_dir_all(&directory).map_err(|source| SignError::Io {
-        doing: "create",
-        path: directory.display().to_string(),
-        source,
-    })?;
+    std::fs::create_dir_all(&directory).map_err(files::failed("create", &directory))?;
     let file = directory.join(format!("{}-{}.wasm", manifest.name, manifest.version));
     write(&file, &bytes)?;
     report(file, &manifest, &bytes, toolchain.to_string())

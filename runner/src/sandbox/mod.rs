@@ -16,6 +16,7 @@ mod job;
 mod ledger;
 pub mod limits;
 mod log_text;
+mod probe;
 mod run;
 mod scrub;
 mod secrets;
@@ -23,6 +24,7 @@ mod stop;
 mod world;
 
 pub use cap::http::{Resolve, SystemResolver};
+pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;
 pub use job::{
@@ -30,6 +32,7 @@ pub use job::{
 };
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
+pub use probe::ProbeGrants;
 pub use secrets::{MIN_SECRET_BYTES, SecretError};
 
 use std::any::Any;
@@ -66,6 +69,8 @@ pub struct Options {
     pub secrets: BTreeMap<String, SecretString>,
     /// Certificates to trust beside the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// The D-Bus address at which systemd is reached; `None` is the system bus.
+    pub bus_address: Option<String>,
     /// How many runs may hold guest memory at a time; more wait.
     pub concurrent: u32,
 }
@@ -79,6 +84,7 @@ impl Options {
             resolver: Arc::new(SystemResolver),
             secrets: BTreeMap::new(),
             extra_roots: Vec::new(),
+            bus_address: None,
             concurrent: 64,
         }
     }
@@ -138,7 +144,7 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         cap::link(&mut linker).map_err(SandboxError::Engine)?;
         let http = Client::new(options.resolver, options.extra_roots);
-        let world = World::new(options.clock, http, Secrets::new(options.secrets)?);
+        let world = World::new(options.clock, http, Secrets::new(options.secrets)?, options.bus_address);
         Ok(Self {
             engine,
             linker,

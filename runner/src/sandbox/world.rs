@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clock::Clock;
 
 use super::cap::http::Client;
+use super::cap::service::Bus;
 use super::secrets::Secrets;
 
 /// Clients and facts of the live world.
@@ -12,12 +13,13 @@ use super::secrets::Secrets;
 pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) http: Client,
+    pub(super) bus: Bus,
     secrets: RwLock<Arc<Secrets>>,
 }
 
 impl World {
-    pub(super) fn new(clock: Clock, http: Client, secrets: Secrets) -> Self {
-        Self { clock, http, secrets: RwLock::new(Arc::new(secrets)) }
+    pub(super) fn new(clock: Clock, http: Client, secrets: Secrets, bus_address: Option<String>) -> Self {
+        Self { clock, http, bus: Bus::new(bus_address), secrets: RwLock::new(Arc::new(secrets)) }
     }
 
     pub(super) fn secrets(&self) -> Arc<Secrets> {

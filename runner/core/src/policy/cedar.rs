@@ -31,12 +31,17 @@ pub struct Answer {
     pub policies: Vec<String>,
     /// Policies that could not be evaluated; any of them denies.
     pub errors: Vec<String>,
+    /// What a rule beyond the policies has against it.
+    pub objection: Option<String>,
 }
 
 impl Answer {
     /// Why, for people: the end of a sentence that says what was asked.
     #[must_use]
     pub fn why(&self, file: &str) -> String {
+        if let Some(objection) = &self.objection {
+            return objection.clone();
+        }
         if let Some(error) = self.errors.first() {
             return format!("a policy of {file} cannot be evaluated: {error}");
         }
@@ -62,6 +67,8 @@ pub(super) struct Rules {
 struct ActionSet {
     action: EntityUid,
     policies: PolicySet,
+    /// Their text, or `None` when facts cannot be looked up in it.
+    text: Option<String>,
 }
 
 impl Rules {
@@ -157,6 +164,13 @@ impl Rules {
         answer.policies.iter().any(named)
     }
 
+    /// Whether a policy of an action could look at a fact of this name. Cedar reaches facts by their literal
+    /// names alone, so that those which stand in no policy need not be handed over; that halves the cost of a
+    /// question.
+    pub(super) fn mentions(&self, action: &str, name: &str) -> bool {
+        self.sets.get(action).is_none_or(|set| set.mentions(name))
+    }
+
     /// Asks the policies of an action.
     pub(super) fn ask(
         &self,
@@ -175,7 +189,7 @@ impl Rules {
 
 impl Answer {
     fn failed(error: String) -> Self {
-        Self { permitted: false, policies: Vec::new(), errors: vec![error] }
+        Self { permitted: false, policies: Vec::new(), errors: vec![error], objection: None }
     }
 }
 
@@ -185,22 +199,22 @@ pub(super) type Pairs = Vec<(String, RestrictedExpression)>;
 impl ActionSet {
     fn narrow(action: &str, whole: &PolicySet) -> Self {
         let action = uid("Action", action);
-        let mut policies = PolicySet::new();
-        for policy in whole.policies() {
-            let fits = match policy.action_constraint() {
-                ActionConstraint::Any => true,
-                ActionConstraint::Eq(only) => only == action,
-                ActionConstraint::In(list) => list.contains(&action),
-            };
-            if fits {
-                // Ids within one set are unique, so that adding cannot fail; were it to, less is permitted only
-                // if the policy is a permit, so that the whole set is the answer then.
-                if policies.add(policy.clone()).is_err() {
-                    return Self { action, policies: whole.clone() };
-                }
-            }
-        }
-        Self { action, policies }
+        let fits = |policy: &&Policy| match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(only) => only == action,
+            ActionConstraint::In(list) => list.contains(&action),
+        };
+        let fitting = whole.policies().filter(fits).cloned();
+        // Ids within one set are unique, so that this cannot fail; were it to, the whole set is the same answer.
+        let policies = PolicySet::from_policies(fitting).unwrap_or_else(|_| whole.clone());
+        let text: String = policies.policies().map(ToString::to_string).collect();
+        // An escape could spell a name in another way.
+        let text = Some(text).filter(|text| !text.contains('\\'));
+        Self { action, policies, text }
+    }
+
+    fn mentions(&self, name: &str) -> bool {
+        self.text.as_ref().is_none_or(|text| text.contains(name))
     }
 
     fn ask(
@@ -228,7 +242,7 @@ impl ActionSet {
         let mut policies: Vec<String> = response.diagnostics().reason().map(name).collect();
         policies.sort();
         let permitted = response.decision() == Decision::Allow && errors.is_empty();
-        Answer { permitted, policies, errors }
+        Answer { permitted, policies, errors, objection: None }
     }
 }
 
@@ -299,11 +313,13 @@ fn place(text: &str, detail: &DetailedError) -> Position {
 
 #[cfg(test)]
 impl Rules {
-    /// The same rules, asking the whole set for each action: what the narrowed sets must agree with.
+    /// The same rules, asking the whole set for each action and handing over all facts: what the narrowed sets must
+    /// agree with.
     pub(super) fn widened(&self, whole: &PolicySet) -> Self {
         let mut wide = self.clone();
         for set in wide.sets.values_mut() {
             set.policies = whole.clone();
+            set.text = None;
         }
         wide
     }

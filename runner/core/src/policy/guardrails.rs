@@ -99,14 +99,10 @@ impl Guardrails {
         let mut alone = self.act(ACT_ALONE, question);
         if alone.permitted && question.irreversible && !self.rules.name_plugin(&alone, &question.plugin.name)
         {
-            alone = Answer {
-                permitted: false,
-                policies: Vec::new(),
-                errors: vec![format!(
-                    "no policy permits {:?}, which is irreversible, by name",
-                    question.plugin.name
-                )],
-            };
+            let plugin = &question.plugin.name;
+            let message =
+                format!("it is irreversible, and no policy of {FILE} permits Plugin::{plugin:?} by name");
+            alone = Answer { permitted: false, objection: Some(message), ..alone };
         }
         if alone.permitted {
             return Allowed::ActAlone(alone);
@@ -120,33 +116,39 @@ impl Guardrails {
     }
 
     fn act(&self, action: &'static str, question: &ActQuestion<'_>) -> Answer {
+        let needs = |name: &str| self.rules.mentions(action, name);
         let labels = uid("Labels", "labels");
         let runbook = uid("Runbook", question.runbook);
-        let capabilities = question.plugin.capabilities.iter().map(|name| text(name));
-        let count = i64::try_from(question.effects_count).unwrap_or(i64::MAX);
-        let mut context: Pairs = vec![
-            ("target".to_owned(), text(question.target)),
-            ("labels".to_owned(), RestrictedExpression::new_entity_uid(labels.clone())),
-            ("capabilities".to_owned(), RestrictedExpression::new_set(capabilities)),
-            ("effects_count".to_owned(), RestrictedExpression::new_long(count)),
-            ("irreversible".to_owned(), RestrictedExpression::new_bool(question.irreversible)),
-            ("manual".to_owned(), RestrictedExpression::new_bool(question.manual)),
+        let facts: [(&str, &dyn Fn() -> Option<RestrictedExpression>); 7] = [
+            ("target", &|| Some(text(question.target))),
+            ("labels", &|| Some(RestrictedExpression::new_entity_uid(labels.clone()))),
+            ("alert", &|| question.alert.and_then(alert_facts)),
+            ("capabilities", &|| {
+                let capabilities = question.plugin.capabilities.iter().map(|name| text(name));
+                Some(RestrictedExpression::new_set(capabilities))
+            }),
+            ("effects_count", &|| {
+                let count = i64::try_from(question.effects_count).unwrap_or(i64::MAX);
+                Some(RestrictedExpression::new_long(count))
+            }),
+            ("irreversible", &|| Some(RestrictedExpression::new_bool(question.irreversible))),
+            ("manual", &|| Some(RestrictedExpression::new_bool(question.manual))),
         ];
-        if let Some(facts) = question.alert.and_then(alert_facts) {
-            context.push(("alert".to_owned(), facts));
+        let context: Pairs = facts
+            .into_iter()
+            .filter(|(name, _)| needs(name))
+            .filter_map(|(name, value)| Some((name.to_owned(), value()?)))
+            .collect();
+        let mut entities = Vec::new();
+        if needs("labels") {
+            let tags = question.labels.iter().map(|(name, value)| (name.clone(), text(value)));
+            entities.extend(Entity::new_with_tags(labels.clone(), [], [], tags).ok());
         }
-        let tags = question.labels.iter().map(|(name, value)| (name.clone(), text(value)));
-        let entities = [
-            Entity::new_with_tags(labels, [], [], tags).ok(),
-            Entity::new(
-                runbook.clone(),
-                HashMap::from([("autonomy".to_owned(), text(question.autonomy.as_str()))]),
-                HashSet::new(),
-            )
-            .ok(),
-            plugin_entity(question.plugin),
-        ];
-        let entities = entities.into_iter().flatten().collect();
+        if needs("autonomy") {
+            let attributes = HashMap::from([("autonomy".to_owned(), text(question.autonomy.as_str()))]);
+            entities.extend(Entity::new(runbook.clone(), attributes, HashSet::new()).ok());
+        }
+        entities.extend(self.plugin_entity(action, question.plugin));
         self.rules.ask(action, runbook, uid("Plugin", &question.plugin.name), context, entities)
     }
 
@@ -154,29 +156,40 @@ impl Guardrails {
     #[must_use]
     pub fn may_effect(&self, question: &EffectQuestion<'_>) -> Answer {
         let call = question.call;
-        let context: Pairs = vec![
-            ("runbook".to_owned(), text(question.runbook)),
-            ("function".to_owned(), text(&call.function)),
-            ("target".to_owned(), text(question.target)),
-            ("effect_target".to_owned(), text(&call.target)),
-            ("irreversible".to_owned(), RestrictedExpression::new_bool(question.irreversible)),
-            ("unplanned".to_owned(), RestrictedExpression::new_bool(question.unplanned)),
+        let boolean = RestrictedExpression::new_bool;
+        let facts: [(&str, &dyn Fn() -> RestrictedExpression); 6] = [
+            ("runbook", &|| text(question.runbook)),
+            ("function", &|| text(&call.function)),
+            ("target", &|| text(question.target)),
+            ("effect_target", &|| text(&call.target)),
+            ("irreversible", &|| boolean(question.irreversible)),
+            ("unplanned", &|| boolean(question.unplanned)),
         ];
-        let entities = plugin_entity(question.plugin).into_iter().collect();
+        let context: Pairs = facts
+            .into_iter()
+            .filter(|(name, _)| self.rules.mentions(EFFECT, name))
+            .map(|(name, value)| (name.to_owned(), value()))
+            .collect();
+        let entities = self.plugin_entity(EFFECT, question.plugin).into_iter().collect();
         let principal = uid("Plugin", &question.plugin.name);
         self.rules.ask(EFFECT, principal, uid("Capability", &call.capability), context, entities)
     }
-}
 
-/// A missing entity makes each policy that looks at it fail, and a failing policy denies.
-fn plugin_entity(plugin: &PluginFacts) -> Option<Entity> {
-    let attributes = HashMap::from([
-        ("version".to_owned(), text(&plugin.version)),
-        ("kind".to_owned(), text(plugin.kind.as_str())),
-        ("effects".to_owned(), text(plugin.effects.as_str())),
-        ("standing".to_owned(), text(plugin.standing.as_str())),
-    ]);
-    Entity::new(uid("Plugin", &plugin.name), attributes, HashSet::new()).ok()
+    /// The plugin's attributes, where a policy of the action could look at one. Were it missing wrongly, the
+    /// policies that look at it would fail, and a failing policy denies.
+    fn plugin_entity(&self, action: &'static str, plugin: &PluginFacts) -> Option<Entity> {
+        let attributes = [
+            ("version", plugin.version.as_str()),
+            ("kind", plugin.kind.as_str()),
+            ("effects", plugin.effects.as_str()),
+            ("standing", plugin.standing.as_str()),
+        ];
+        if !attributes.iter().any(|(name, _)| self.rules.mentions(action, name)) {
+            return None;
+        }
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), text(value))).into();
+        Entity::new(uid("Plugin", &plugin.name), attributes, HashSet::new()).ok()
+    }
 }
 
 fn alert_facts(alert: &Alert) -> Option<RestrictedExpression> {

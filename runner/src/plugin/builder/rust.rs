@@ -10,6 +10,7 @@ use std::thread;
 use serde::Deserialize;
 
 use super::BuildError;
+use super::files::failed;
 use super::toolchain::{Environment, TARGET, Toolchain};
 
 /// Lines of cargo's own words that an error repeats.
@@ -43,12 +44,8 @@ pub(super) fn build(
 ) -> Result<PathBuf, BuildError> {
     let program = toolchain.cargo.display().to_string();
     let start = |source| BuildError::Start { program: program.clone(), source };
-    let manifest =
-        std::fs::canonicalize(directory.join("Cargo.toml")).map_err(|source| super::SignError::Io {
-            doing: "read",
-            path: directory.join("Cargo.toml").display().to_string(),
-            source,
-        })?;
+    let manifest = directory.join("Cargo.toml");
+    let manifest = std::fs::canonicalize(&manifest).map_err(failed("read", &manifest))?;
     let mut child = command(&manifest, environment, toolchain).spawn().map_err(start)?;
     let lines = lines(child.stdout.take(), child.stderr.take());
     let mut module = None;

@@ -13,7 +13,9 @@ mod request;
 
 pub use self::address::{Resolve, SystemResolver};
 pub(in crate::sandbox) use self::client::Client;
-pub(in crate::sandbox) use self::request::{Request, RequestRecord, Response};
+pub(in crate::sandbox) use self::request::{
+    Request, RequestRecord, Response, body_value, deserialize_body, serialize_body,
+};
 
 use std::time::Duration;
 

@@ -116,6 +116,19 @@ fn a_forbidden_effect_refuses_the_run_and_names_it() {
 }
 
 #[test]
+fn an_irreversible_plugin_acts_alone_only_when_permitted_by_name() {
+    let blanket = "permit (principal, action, resource);";
+    let gated = run(blanket, "autonomy: automatic", &plugin(Standing::Automatic, Effects::Irreversible));
+    let message = &gated.decisions[1].message;
+    assert!(
+        message.ends_with(
+            "not alone: it is irreversible, and no policy of guardrails.cedar permits Plugin::\"p\" by name"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_trace_lists_what_passed_and_what_asks() {
     let gated = run(DEFAULT, "autonomy: automatic", &plugin(Standing::Approve, Effects::Reversible));
     let trace: Vec<_> = gated.decisions.iter().map(|d| (d.stage, d.result)).collect();

@@ -1,0 +1,471 @@
+//! Every command and its flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.
+#[derive(Debug, Parser)]
+#[command(name = "staunch", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// How listings are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How listings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// How to reach the daemon.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// Address of the daemon; the local configuration's when absent.
+    #[arg(long, global = true, env = "STAUNCH_URL")]
+    pub url: Option<String>,
+    /// Access token; the local installation's administrator token when absent.
+    #[arg(long, global = true, env = "STAUNCH_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The configuration file.
+    #[arg(long, global = true, env = "STAUNCH_CONFIG", default_value = "staunch.yaml")]
+    pub config: PathBuf,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a complete, working installation
+    Init(InitArgs),
+    /// Run the daemon
+    Serve(ServeArgs),
+    /// Validate configuration, policies, cases, plugins and signatures
+    Check(CheckArgs),
+    /// A whole story on one machine: an alert, a plan, an approval, a fix, a verified journal
+    Demo(DemoArgs),
+    /// Alerts: list, show, why, and parse a body offline
+    Alerts(AlertsArgs),
+    /// Runs: list, show, why, start, approve, reject, cancel, settle
+    Runs(RunsArgs),
+    /// Plugins: scaffold, build, test, run, sign, verify, install, list
+    Plugin(PluginArgs),
+    /// The journal: verify, prove, export, checkpoint
+    Audit(AuditArgs),
+    /// Keys: generate
+    Keys(KeysArgs),
+    /// Access tokens: create, list, revoke
+    Token(TokenArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them
+    Manual {
+        /// A directory for all pages.
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// Compiles a verified plugin: started by the daemon itself
+    #[command(hide = true)]
+    CompileHelper,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where; the current directory when absent.
+    #[arg(default_value = ".")]
+    pub directory: PathBuf,
+    /// Ask nothing.
+    #[arg(long)]
+    pub yes: bool,
+    /// Where the daemon will listen.
+    #[arg(long, default_value = "127.0.0.1:7878")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// How much to log: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, env = "STAUNCH_LOG", default_value = "info")]
+    pub log: String,
+    /// Log as JSON lines.
+    #[arg(long)]
+    pub log_json: bool,
+    /// Filled in from the global flag.
+    #[arg(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Filled in from the global flag.
+    #[arg(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Ask nothing: the approval is given by itself.
+    #[arg(long)]
+    pub yes: bool,
+    /// Keep the throwaway directory.
+    #[arg(long)]
+    pub keep: bool,
+    /// Where the built first-party plugins are.
+    #[arg(long, default_value = "plugins")]
+    pub plugins: PathBuf,
+}
+
+/// `alerts`
+#[derive(Debug, Args)]
+pub struct AlertsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AlertsCommand,
+}
+
+/// `alerts ...`
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// List alerts, newest first
+    List {
+        /// Only firing, resolved or stale ones.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those of a source.
+        #[arg(long)]
+        source: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one alert
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Why it ran, or why not
+    Why {
+        /// Its id.
+        id: String,
+    },
+    /// Print the normalised alerts that a body would give; needs no daemon
+    Parse {
+        /// The source's format.
+        #[arg(long)]
+        source: String,
+        /// A header of the request, `Name: value`.
+        #[arg(long = "header")]
+        headers: Vec<String>,
+        /// The time to take for now, RFC 3339.
+        #[arg(long)]
+        now: Option<chrono::DateTime<chrono::Utc>>,
+        /// The body; `-` for stdin.
+        file: PathBuf,
+    },
+}
+
+/// `runs`
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RunsCommand,
+}
+
+/// `runs ...`
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first
+    List {
+        /// Only in this state.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only of a runbook.
+        #[arg(long)]
+        runbook: Option<String>,
+        /// Only of a plugin.
+        #[arg(long)]
+        plugin: Option<String>,
+        /// Only at a target.
+        #[arg(long)]
+        target: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one run, with its plan and effects
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Why it ran as it did
+    Why {
+        /// Its id.
+        id: String,
+    },
+    /// Start a runbook by hand
+    Start {
+        /// The runbook.
+        runbook: String,
+        /// What to act on.
+        #[arg(long)]
+        target: Option<String>,
+        /// The input of the first step, as JSON.
+        #[arg(long)]
+        input: Option<String>,
+        /// A label, `name=value`; they fill the templates.
+        #[arg(long = "label")]
+        labels: Vec<String>,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Act, once every gate is passed; without it, plan only.
+        #[arg(long)]
+        act: bool,
+    },
+    /// Approve the plan that was shown
+    Approve {
+        /// The run.
+        id: String,
+        /// The digest of the plan that was shown; asked for at the terminal when absent.
+        #[arg(long)]
+        plan: Option<String>,
+        /// What to say with it.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Say no
+    Reject {
+        /// The run.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// End a run that is no longer wanted
+    Cancel {
+        /// The run.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Say what became of an effect in doubt
+    Settle {
+        /// The run.
+        id: String,
+        /// What became of it.
+        #[arg(long, value_parser = ["done", "not-done", "abandon"])]
+        outcome: String,
+        /// The effect's index; the first one in doubt when absent.
+        #[arg(long)]
+        effect: Option<u32>,
+        /// What the plugin is told, as JSON.
+        #[arg(long)]
+        answer: Option<String>,
+        /// How that is known.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+}
+
+/// `plugin`
+#[derive(Debug, Args)]
+pub struct PluginArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+/// `plugin ...`
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Make a project that builds, tests and runs as it is
+    New {
+        /// The plugin's name, and the directory's.
+        name: String,
+        /// What to write it in.
+        #[arg(long, default_value = "rust", value_parser = ["rust"])]
+        language: String,
+        /// What it is for.
+        #[arg(long, default_value = "remediation", value_parser = ["remediation", "connector", "check"])]
+        kind: String,
+    },
+    /// From source to component
+    Build {
+        /// The project.
+        #[arg(default_value = ".")]
+        directory: PathBuf,
+    },
+    /// Run the scenarios in the real sandbox, against scripted worlds
+    Test {
+        /// The project.
+        #[arg(default_value = ".")]
+        directory: PathBuf,
+    },
+    /// One run from the shell: plans, and acts with --act, through every gate
+    Run {
+        /// The component; its signature must satisfy the trust policy.
+        file: PathBuf,
+        /// The input, as JSON.
+        #[arg(long)]
+        input: String,
+        /// Act instead of planning only.
+        #[arg(long)]
+        act: bool,
+        /// What to act on.
+        #[arg(long)]
+        target: Option<String>,
+        /// Why.
+        #[arg(long, default_value = "started from the shell")]
+        reason: String,
+    },
+    /// What a component is, asks for and imports
+    Inspect {
+        /// The component.
+        file: PathBuf,
+    },
+    /// Sign a component: writes FILE.dsse.json beside it
+    Sign {
+        /// The component.
+        file: PathBuf,
+        /// The private key.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Verify a component against the trust policy, or one key
+    Verify {
+        /// The component.
+        file: PathBuf,
+        /// A public key to trust instead of the configuration's.
+        #[arg(long)]
+        key: Option<PathBuf>,
+    },
+    /// Verify, store and compile a component
+    Install {
+        /// The component, with its envelope beside it.
+        file: PathBuf,
+        /// Another standing than the initial one.
+        #[arg(long, value_parser = ["observe", "approve", "automatic"])]
+        standing: Option<String>,
+        /// Why it gets that standing, or why an older release is installed.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Install an older release over a newer one.
+        #[arg(long)]
+        allow_downgrade: bool,
+    },
+    /// List installed plugins
+    List,
+    /// Show one plugin
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// `audit ...`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify an exported log; needs only the files and the public key
+    Verify {
+        /// The exported directory.
+        directory: PathBuf,
+        /// The log's verifier key.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Prove that the entries of a run, or one entry, are in the log
+    Prove {
+        /// A run's id, or an entry's index.
+        what: String,
+        /// Where the proof goes; stdout when absent.
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// Write the whole log into a directory
+    Export {
+        /// The directory; empty, or not there yet.
+        #[arg(long)]
+        to: PathBuf,
+        /// Leave out what came from outside.
+        #[arg(long)]
+        without_payloads: bool,
+    },
+    /// Print the latest signed checkpoint
+    Checkpoint,
+}
+
+/// `keys`
+#[derive(Debug, Args)]
+pub struct KeysArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeysCommand,
+}
+
+/// `keys ...`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make an Ed25519 key pair
+    Generate {
+        /// Where the private key goes; the public one goes to the same name with `.pub`.
+        file: PathBuf,
+    },
+}
+
+/// `token`
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// `token ...`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is printed once
+    Create {
+        /// Whose it is.
+        #[arg(long)]
+        name: String,
+        /// What its bearer is.
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// How long it is good, like 90d; for ever when absent.
+        #[arg(long)]
+        expires: Option<String>,
+    },
+    /// List tokens, without what they are
+    List,
+    /// Take a token back
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
