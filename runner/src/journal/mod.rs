@@ -26,17 +26,17 @@ mod batch;
 mod checkpoint;
 mod data_dir;
 mod error;
-// mod export;
+mod export;
 mod health;
 mod note;
 mod open;
-// mod proof_file;
+mod proof_file;
 mod read;
 mod rebuild;
 mod reserve;
 mod sql;
 mod tree;
-// mod verify;
+mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,13 +50,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use data_dir::holder;
 pub use error::JournalError;
-// pub use export::{ExportProgress, LOG_VKEY, PAYLOADS};
+pub use export::{ExportProgress, LOG_VKEY, PAYLOADS};
 pub use note::{open_checkpoint, verifier_key};
 pub use open::{DEFAULT_HEARTBEAT, MakeHeartbeat, Options, RESERVE_BYTES};
-// pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, check_proof};
+pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, Proved, check_proof};
 pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery};
 pub use rebuild::{FoldError, Rebuilt};
-// pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify};
+pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify};
 
 use health::{Health, HealthCell};
 use note::NoteSigner;
@@ -344,3 +344,6 @@ impl Inner {
         answer.await.map_err(|_| JournalError::Closed)?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,13 +70,15 @@ pub(super) const ENTRIES: &str =
 pub(super) const WITH_PAYLOADS: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
     FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
     WHERE journal.idx >= ? AND journal.idx < ? ORDER BY journal.idx";
-pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? AND idx < ? ORDER BY idx LIMIT ?";
+pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? ORDER BY idx LIMIT ?";
 pub(super) const RUN_ENTRIES: &str =
     "SELECT idx, run, leaf FROM journal WHERE run = ? AND idx >= ? ORDER BY idx LIMIT ?";
 pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
 pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
 
 pub(super) const PAYLOAD: &str = "SELECT idx, salt, bytes FROM payloads WHERE idx = ?";
+pub(super) const PAYLOADS: &str =
+    "SELECT idx, salt, bytes FROM payloads WHERE idx >= ? AND idx < ? ORDER BY idx";
 pub(super) const REMOVE_PAYLOAD: &str = "UPDATE payloads SET salt = NULL, bytes = NULL WHERE idx = ?";
 /// SQLite: overwrites what is removed with zeros, and only then, because it costs writes.
 pub(super) const OVERWRITE_ON: &str = "PRAGMA secure_delete = ON";
@@ -178,13 +180,14 @@ impl BatchTexts {
 fn batch(shape: Shape) -> String {
     let mut sql = String::new();
     if shape.begin {
-        sql.push_str("BEGIN IMMEDIATE;");
+        sql.push_str(BEGIN);
+        sql.push(';');
     }
     insert(&mut sql, "journal (idx, run, leaf)", shape.leaves, 3);
     insert(&mut sql, "payloads (idx, salt, bytes)", shape.payloads, 3);
     upsert_views(&mut sql, "views", shape.views);
     if shape.commit {
-        sql.push_str("COMMIT");
+        sql.push_str(COMMIT);
     }
     sql
 }
