@@ -128,7 +128,7 @@ pub(super) async fn reading<F: Function>(
         Ok(leave) => leave,
         Err(error) => return deny(run, call, error, fuel).await,
     };
-    if F::FUNCTION.kind == Kind::Await && matches!(run.job.mode, Mode::Plan) && !run.effects.is_empty() {
+    if F::FUNCTION.kind == Kind::Await && run.job.mode.plans() && !run.effects.is_empty() {
         let output = function.assume();
         let answer = Answer::Ok(encode(&output)?);
         note_reading(run, call, answer, Noted { assumed: true, polls: 0, fuel }).await?;
@@ -174,7 +174,7 @@ pub(super) async fn effect<F: Function>(
         Err(error) => return deny(run, call, error, fuel).await,
     };
     let repeat = function.repeat(&leave);
-    if matches!(run.job.mode, Mode::Plan) {
+    if run.job.mode.plans() {
         return plan_effect(run, &function, call, repeat, intent);
     }
     let (index, unplanned) = match admit(run, &call)? {

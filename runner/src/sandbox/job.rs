@@ -52,10 +52,21 @@ pub enum Mode {
         /// How many they are: effects outside the plan are numbered after them.
         planned: u32,
     },
-    /// Everything is answered by a scripted world.
+    /// Everything is answered by a scripted world, which also says whether the pass plans or acts.
     Rehearse(Arc<dyn Backend>),
     /// Everything is answered by [`Job::replay`]; a call beyond it is a divergence. For auditors.
     Replay,
+}
+
+impl Mode {
+    /// Whether effects are recorded instead of done.
+    pub(super) fn plans(&self) -> bool {
+        match self {
+            Self::Plan => true,
+            Self::Rehearse(backend) => backend.planning(),
+            Self::Act { .. } | Self::Replay => false,
+        }
+    }
 }
 
 impl fmt::Debug for Mode {
