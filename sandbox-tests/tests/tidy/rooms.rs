@@ -12,6 +12,7 @@ const ROOMS: &[(&str, Uses)] = &[
     ("intake", Uses::Only(&["clock"])),
     ("sandbox", Uses::Only(&["clock"])),
     ("plugin", Uses::Only(&["clock", "sandbox"])),
+    ("scenario", Uses::Only(&["clock", "plugin", "sandbox"])),
     ("journal", Uses::Only(&["clock"])),
     ("pipeline", Uses::Only(&["clock", "config", "people", "intake", "plugin", "sandbox", "journal"])),
     ("install", Uses::Only(&["clock", "plugin", "pipeline"])),
