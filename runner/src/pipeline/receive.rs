@@ -128,8 +128,11 @@ impl Batch {
         alert: Alert,
         identity: Identity,
     ) -> Result<(), ReadError> {
-        let earlier = self.known.iter().rev().find(|(other, _)| *other == identity).map(|(_, known)| known.clone());
-        let known = earlier.or_else(|| shared.alerts.get(identity));
+        let of_batch = || self.known.iter().rev().filter(|(other, _)| *other == identity).map(|(_, known)| known);
+        let stored = shared.alerts.get(identity, alert.starts_at);
+        let same = |known: &&Known| known.starts_at == alert.starts_at;
+        let known = of_batch().find(same).or(stored.as_ref().filter(same)).or_else(|| of_batch().next());
+        let known = known.or(stored.as_ref()).cloned();
         match (identify(&alert, known.as_ref()), known) {
             (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity),
             (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
