@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -44,9 +44,11 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
         .map_err(|error| Failure::Unreachable(format!("listen: {listen} cannot be bound: {error}")))?;
     let address = listener.local_addr().map_err(|error| Failure::Unreachable(format!("listen: {error}")))?;
     let routes = router(app.clone());
+    // Before anyone can know that it runs: a signal that comes at once is heard, too.
+    let signals = signals()?;
     announce(output, &data, address);
     let stop = CancellationToken::new();
-    let reloads = tokio::spawn(watch_signals(stop.clone(), app.clone(), pipeline.clone(), path.to_owned()));
+    let reloads = tokio::spawn(watch_signals(signals, stop.clone(), app.clone(), pipeline.clone(), path.to_owned()));
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting to fill a packet would only delay them.
         drop(stream.set_nodelay(true));
@@ -115,13 +117,17 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     Ok((App::new(pipeline.clone(), sources), pipeline, journal))
 }
 
+/// SIGTERM, SIGINT and SIGHUP.
+type Signals = (Signal, Signal, Signal);
+
+fn signals() -> Result<Signals, Failure> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::Unreachable(format!("signals cannot be watched: {error}")));
+    Ok((watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?, watch(SignalKind::hangup())?))
+}
+
 /// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
-async fn watch_signals(stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
-        tracing::error!("signals cannot be watched");
-        return;
-    };
+async fn watch_signals(signals: Signals, stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
+    let (mut terminate, mut interrupt, mut hangup) = signals;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
