@@ -57,6 +57,10 @@ impl Stage {
 
     fn configure(&self, service: &Service) -> Result<(), Failure> {
         let logs = service.logs().display();
+        let path = self.root.join("staunch.yaml");
+        let written = std::fs::read_to_string(&path).map_err(failed("the configuration"))?;
+        // The journal has begun under this name, and keeps it.
+        let origin = written.lines().find(|line| line.starts_with("log:")).unwrap_or_default();
         let configuration = format!(
             "listen: 127.0.0.1:0\ndata: ./data\npolicies: ./policies\nplugins: ./plugins\n\
              trust: {{ keys: [./keys/author.pub], threshold: 1 }}\nstanding: {{ initial: approve }}\n\
@@ -65,7 +69,7 @@ impl Stage {
              grants:\n  disk-cleanup:\n    file:\n      stat: ['{logs}/**']\n      list: ['{logs}']\n      space: ['{logs}']\n\
              \x20     truncate: ['{logs}/*']\n      delete-older-than: ['{logs}/*']\n\
              probes: {{ http: {{ read: ['GET {}/healthz'] }} }}\n\
-             log: {{ origin: demo.invalid/staunch }}\n",
+             {origin}\n",
             service.url(),
         );
         let runbook = format!(
@@ -77,7 +81,7 @@ impl Stage {
              verify:\n  within: 30s\n  stable_for: 1s\n  interval: 250ms\n  probes:\n    - http: {{ url: '{}/healthz', status: 200 }}\n",
             service.url(),
         );
-        std::fs::write(self.root.join("staunch.yaml"), configuration)
+        std::fs::write(&path, configuration)
             .and_then(|()| std::fs::write(self.root.join("policies/runbooks/clear-log-quota.yaml"), runbook))
             .map_err(failed("the demo's configuration"))
     }
