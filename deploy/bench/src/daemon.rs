@@ -89,9 +89,10 @@ impl Daemon {
         Api::new(self.address, self.token.clone())
     }
 
-    /// The end of its log, for messages.
-    pub(crate) fn said(&self) -> String {
-        process::tail(&self.log, 12)
+    /// An error, with the end of the daemon's log where there is one.
+    pub(crate) fn blame(&self, error: anyhow::Error) -> anyhow::Error {
+        let log = process::tail(&self.log, 12);
+        if log.is_empty() { error } else { error.context(format!("the daemon's log ends with:\n{log}\n")) }
     }
 
     /// Stops it as an operator would.

@@ -26,7 +26,7 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
         .road()
         .at_once(target, count, daemon.pid)
         .await
-        .map_err(|error| error.context(format!("the daemon's log ends with:\n{}", daemon.said())))?;
+        .map_err(|error| daemon.blame(error))?;
     let numbers = first..first + count;
     for number in numbers.clone().step_by(10) {
         daemon.road().send(number).await?;

@@ -56,9 +56,7 @@ async fn act(workshop: &Workshop, daemon: &Daemon) -> anyhow::Result<Instant> {
     let number = workshop.target.numbers(1)?.start;
     daemon.road().send(number).await?;
     let arrival = workshop.target.wait(number, Duration::from_secs(10)).await;
-    arrival.with_context(|| {
-        format!("the first alert led to no request; the daemon's log ends with:\n{}", daemon.said())
-    })
+    arrival.context("the first alert led to no request").map_err(|error| daemon.blame(error))
 }
 
 async fn memory(workshop: &Workshop, installation: &Installation, report: &mut Report) -> anyhow::Result<()> {

@@ -45,7 +45,7 @@ pub(crate) async fn walk(
     let relay = Relay::start(workshop).await?;
     let walked = turns(workshop, daemon, &relay, effort)
         .await
-        .map_err(|error| error.context(format!("the daemon's log ends with:\n{}", daemon.said())))?;
+        .map_err(|error| daemon.blame(error))?;
     relay.stop().await?;
     walked.tell(bars, report);
     Ok(())
