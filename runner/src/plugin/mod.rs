@@ -8,15 +8,18 @@
 //! - [`trust`]: the one decision. It alone makes a [`trust::VerifiedPlugin`].
 //! - [`registry`]: installed plugins in a directory, verified again at every load.
 //! - [`compile`]: native code for verified plugins, made by a helper process and kept in an authenticated cache.
+//! - [`scaffold`], [`builder`], [`tools`]: what authors do with their files.
 //!
 //! This room never runs a plugin, never decides what one may do (that is a grant), and never compiles bytes
 //! that are not a `VerifiedPlugin`, except for an author's own build that meets scripted worlds only.
 
+pub mod builder;
 pub mod compile;
 pub mod component;
 pub mod dsse;
 pub mod manifest;
 pub mod registry;
+pub mod scaffold;
 pub mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
