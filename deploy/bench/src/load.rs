@@ -94,9 +94,10 @@ impl Road {
             let answer = connection.exchange(request).await?;
             times.answered.push(sent.elapsed());
             answer.expect(202)?;
-            let arrival = target.wait(*number, PATIENCE).await;
-            let arrival =
-                arrival.with_context(|| format!("alert {number} led to no request within {PATIENCE:?}"))?;
+            let Some(arrival) = target.wait(*number, PATIENCE).await else {
+                let why = self.why_not(&answer).await?;
+                bail!("alert {number} led to no request within {PATIENCE:?}: {why}");
+            };
             times.arrived.push(arrival.saturating_duration_since(sent));
             if let Some(session) = &mut session {
                 let runs = runs_of(&answer)?;

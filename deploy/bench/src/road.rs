@@ -43,9 +43,7 @@ pub(crate) async fn walk(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let relay = Relay::start(workshop).await?;
-    let walked = turns(workshop, daemon, &relay, effort)
-        .await
-        .map_err(|error| daemon.blame(error))?;
+    let walked = turns(workshop, daemon, &relay, effort).await.map_err(|error| daemon.blame(error))?;
     relay.stop().await?;
     walked.tell(bars, report);
     Ok(())
