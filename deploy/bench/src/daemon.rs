@@ -62,7 +62,8 @@ impl Daemon {
 
     async fn start_command(installation: &Installation, mut command: Command) -> anyhow::Result<Self> {
         let log = installation.folder.join("daemon.log");
-        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).context("the log")?;
+        // Of the last start only: messages show its end.
+        let stderr = std::fs::File::create(&log).context("the log")?;
         command.stdout(Stdio::piped()).stderr(stderr);
         let began = Instant::now();
         let mut child = command.spawn().context("the daemon cannot be started")?;
@@ -95,12 +96,16 @@ impl Daemon {
         if log.is_empty() { error } else { error.context(format!("the daemon's log ends with:\n{log}\n")) }
     }
 
-    /// Stops it as an operator would.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        if !process::stop(self.child, self.pid, STOP).await? {
-            progress(&format!("the daemon did not stop cleanly; its log:\n{}", process::tail(&self.log, 6)));
+    /// Stops it as an operator would; whether it ended by itself, with success.
+    pub(crate) async fn stop(self) -> anyhow::Result<bool> {
+        let clean = process::stop(self.child, self.pid, STOP).await?;
+        if !clean {
+            progress(&format!(
+                "   the daemon did not stop cleanly; its log ends with: {}",
+                process::tail(&self.log, 3)
+            ));
         }
-        Ok(())
+        Ok(clean)
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     report.count("runs that have ended", runs.ended, count);
     report.count("effects that are done", runs.done, count);
     export::check(cli, workshop, &installation, &runs.ids, report).await?;
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }
 
 /// What the API says about all runs.

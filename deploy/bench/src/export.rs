@@ -105,7 +105,7 @@ async fn by_go(
         return Ok(());
     }
     let mut go = process::command("go");
-    go.arg("run").arg(&program).arg(folder).arg(installation.log_key());
+    go.arg("run").args(&program.files).arg(folder).arg(installation.log_key()).current_dir(&program.folder);
     // Debian's packages lie in a GOPATH; nothing is fetched.
     go.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode").env("GOFLAGS", "");
     go.env("GOCACHE", workshop.folder().join("go-cache"));
@@ -117,13 +117,25 @@ async fn by_go(
     Ok(())
 }
 
-/// The verifier in Go.
-fn go_program(verifiers: &Path) -> Option<PathBuf> {
-    let files = files_below(verifiers).ok()?;
-    files.into_iter().find(|file| {
-        file.extension().is_some_and(|extension| extension == "go")
-            && std::fs::read_to_string(file).is_ok_and(|text| text.contains("sumdb"))
-    })
+/// The verifier in Go: a folder and the files of its program.
+#[derive(Debug)]
+struct GoProgram {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+/// Finds the program that uses Go's `sumdb` packages.
+fn go_program(verifiers: &Path) -> Option<GoProgram> {
+    let is_go = |file: &PathBuf| {
+        let name = file.to_string_lossy();
+        name.ends_with(".go") && !name.ends_with("_test.go")
+    };
+    let sources: Vec<PathBuf> = files_below(verifiers).ok()?.into_iter().filter(is_go).collect();
+    let uses_sumdb =
+        |file: &&PathBuf| std::fs::read_to_string(file).is_ok_and(|text| text.contains("x/mod/sumdb/"));
+    let folder = sources.iter().find(uses_sumdb)?.parent()?.to_owned();
+    let files = sources.into_iter().filter(|file| file.parent() == Some(&folder)).collect();
+    Some(GoProgram { folder, files })
 }
 
 /// Changes one byte at a time, over all files in turn, and has each change found.

@@ -31,7 +31,8 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     let memory = proc::memory(daemon.pid)?;
     report.figure("memory after the load, resident", memory.resident, "MiB", None);
     report.figure("memory after the load, anonymous", memory.anonymous, "MiB", None);
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }
 
 /// Measures one daemon beside a relay.
