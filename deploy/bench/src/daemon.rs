@@ -152,6 +152,9 @@ async fn greeting(child: &mut Child, words: &str) -> anyhow::Result<(SocketAddr,
         .await
         .context("not ready in time")?
         .context("stdout")?;
-    let address = line.trim().strip_prefix(words).ok_or_else(|| anyhow!("it said {line:?}"))?;
+    let address = line.trim().strip_prefix(words).ok_or_else(|| match line.as_str() {
+        "" => anyhow!("it ended without a word"),
+        line => anyhow!("it said {line:?}"),
+    })?;
     Ok((address.parse().with_context(|| address.to_owned())?, stdout))
 }

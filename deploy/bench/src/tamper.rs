@@ -134,7 +134,7 @@ async fn changed_copy(
     let daemon = match Daemon::start(installation).await {
         Ok(daemon) => daemon,
         Err(error) if !running => {
-            return Ok(Outcome::Refused(format!("the daemon does not start: {error:#}")));
+            return Ok(Outcome::Refused(error.to_string()));
         }
         Err(error) => return Err(error),
     };
