@@ -3,13 +3,17 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use staunch_core::id::push_hex;
 
 use super::args::{AuditArgs, AuditCommand, Connection};
 use super::client::Client;
 use super::output::Output;
 use super::{Done, Failure, local};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Report};
 use crate::pipeline::plugins::chain;
+
+/// After how many entries an export says how far it is.
+const PROGRESS_STEP: u64 = 65_536;
 
 pub(super) async fn run(args: AuditArgs, connection: &Connection, output: &Output) -> Done {
     match args.command {
@@ -25,9 +29,9 @@ pub(super) async fn run(args: AuditArgs, connection: &Connection, output: &Outpu
 }
 
 fn verify(directory: &Path, key: &Path, output: &Output) -> Done {
-    let report = journal::verify(directory, key, |_| ()).map_err(|error| Failure::Usage(chain(&error)))?;
+    let report = journal::verify(directory, key).map_err(|error| Failure::Usage(chain(&error)))?;
     if output.is_json() {
-        output.json(&json!(report));
+        output.json(&shown(&report));
     } else {
         for problem in &report.problems {
             output.data(&format!("{}: {}: {}", problem.file, problem.place, problem.message));
@@ -40,11 +44,38 @@ fn verify(directory: &Path, key: &Path, output: &Output) -> Done {
     output.note(&format!(
         "verified: {} entries, {} payloads ({} removed), root {}",
         report.size,
-        report.payloads,
+        report.payloads_checked,
         report.removed.len(),
-        report.root,
+        root_of(&report),
     ));
     Ok(())
+}
+
+fn root_of(report: &Report) -> String {
+    let mut digits = String::with_capacity(64);
+    if let Some(root) = &report.root {
+        push_hex(&mut digits, &root.0);
+    }
+    digits
+}
+
+fn shown(report: &Report) -> Value {
+    let problems: Vec<Value> = report
+        .problems
+        .iter()
+        .map(|problem| json!({ "file": problem.file, "place": problem.place, "message": problem.message }))
+        .collect();
+    json!({
+        "origin": report.origin,
+        "size": report.size,
+        "root": root_of(report),
+        "payloads": report.payloads_checked,
+        "has_payloads": report.has_payloads,
+        "removed": report.removed,
+        "other_signatures": report.other_signatures,
+        "problems": problems,
+        "more_problems": report.more_problems,
+    })
 }
 
 /// The journal itself, when no daemon holds it.
@@ -59,13 +90,16 @@ async fn offline(connection: &Connection) -> Result<Option<Journal>, Failure> {
 async fn export(connection: &Connection, to: &Path, payloads: bool, output: &Output) -> Done {
     let report = match offline(connection).await? {
         Some(journal) => {
-            let report = journal::export(&journal, to, payloads, |progress| {
-                output.note(&format!("exported {progress}"));
-            })
-            .await
-            .map_err(|error| Failure::Refused(chain(&error)));
+            let exported = journal
+                .export(to, payloads, |progress| {
+                    if progress.done > 0 && progress.done.is_multiple_of(PROGRESS_STEP) {
+                        output.note(&format!("exported {} of {} entries", progress.done, progress.total));
+                    }
+                })
+                .await
+                .map_err(|error| Failure::Refused(chain(&error)));
             journal.shutdown().await;
-            json!(report?)
+            json!({ "size": exported?.size, "to": to })
         }
         None => {
             let to = std::path::absolute(to).map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;

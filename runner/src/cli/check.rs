@@ -8,7 +8,6 @@ use serde_json::json;
 use staunch_core::id::Digest;
 use staunch_core::policy::{Policies, Position, Problem};
 
-use super::args::CheckArgs;
 use super::output::Output;
 use super::{Done, Failure, local};
 use crate::clock::Clock;
@@ -18,7 +17,7 @@ use crate::keys;
 use crate::pipeline::Rules;
 use crate::pipeline::plugins::chain;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
-use crate::sandbox::Grants;
+use crate::sandbox::{Grants, ProbeGrants};
 
 /// All that a configuration leads to, checked and compiled.
 #[derive(Debug)]
@@ -59,9 +58,9 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
         note(plugins(&config, policies, &trust));
     }
-    let probes = Grants::for_probes(&config.probes).unwrap_or_else(|error| {
+    let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
         note(vec![config.problem(Position::START, format!("probes: {error}"))]);
-        Grants::none()
+        ProbeGrants::default()
     });
     if let Err(error) = keys::load_private(&local::beside(&config, local::JOURNAL_KEY)) {
         note(vec![config.problem(Position::START, chain(&error))]);
@@ -91,7 +90,7 @@ fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
 }
 
 /// Whose signatures count.
-fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
+pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut trusted = Vec::new();
     for key in &config.trust.keys {
@@ -127,7 +126,7 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
             Ok(verified) => {
                 let requested = &verified.manifest().capabilities;
                 if let Some(grant) = config.grants.get(&plugin.name)
-                    && let Err(error) = Grants::compile(requested, &grant.as_map())
+                    && let Err(error) = Grants::compile(&plugin.name, requested, &grant.as_map())
                 {
                     problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
                 }
@@ -138,12 +137,11 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     problems
 }
 
-pub(super) fn run(args: &CheckArgs, output: &Output) -> Done {
-    let path = args.config.clone().unwrap_or_else(|| PathBuf::from("staunch.yaml"));
+pub(super) fn run(path: &Path, output: &Output) -> Done {
     if !path.exists() {
         return Err(Failure::Usage(format!("there is no configuration {}", path.display())));
     }
-    let (problems, failed) = match load(&path) {
+    let (problems, failed) = match load(path) {
         Ok(checked) => (checked.warnings, false),
         Err(problems) => (problems, true),
     };

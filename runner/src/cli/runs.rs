@@ -145,3 +145,16 @@ fn described(run: &Value) -> String {
     }
     lines.join("\n")
 }
+
+/// Waits until a run has ended or waits for people.
+pub(super) async fn settled(client: &Client, id: &str) -> Result<Value, Failure> {
+    let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(660);
+    loop {
+        let run = client.get(&format!("/v1/runs/{id}")).await?;
+        let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
+        if matches!(state, "ended" | "waiting" | "parked") || tokio::time::Instant::now() > patience {
+            return Ok(run);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

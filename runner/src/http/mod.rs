@@ -103,6 +103,7 @@ fn described() -> OpenApiRouter<App> {
             OpenApiRouter::new()
                 .routes(routes!(plugins::list, plugins::install))
                 .routes(routes!(plugins::show))
+                .routes(routes!(plugins::run))
                 .layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)),
         )
         .merge(
@@ -121,12 +122,11 @@ fn described() -> OpenApiRouter<App> {
 fn alert_routes() -> OpenApiRouter<App> {
     // The sources have limits of their own, so that a body is refused by the source's rule and not the server's.
     OpenApiRouter::new()
-        .routes(routes!(alerts::receive))
+        .routes(routes!(alerts::receive, alerts::show))
         .routes(routes!(alerts::receive_with_token))
         .routes(routes!(alerts::receive_alertmanager_api))
         .layer(DefaultBodyLimit::disable())
         .routes(routes!(alerts::list))
-        .routes(routes!(alerts::show))
         .routes(routes!(alerts::why))
 }
 
@@ -151,6 +151,7 @@ fn audit_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(audit::export))
+        .routes(routes!(audit::prove))
         .routes(routes!(audit::log))
 }
 

@@ -338,14 +338,11 @@ fn leave_for<F: Function>(function: &F, run: &Run) -> Result<F::Leave, CallError
     Ok(leave)
 }
 
-/// The name of the host that Staunch itself runs on, as `hosts:` has it.
-pub(super) const LOCAL_HOST: &str = "local";
-
+/// Every host of `hosts:` is the one that Staunch itself runs on: the configuration takes no other.
 fn check_host(host: Option<&str>, scripted: bool) -> Result<(), CallError> {
     let message = match host {
-        Some(LOCAL_HOST) => return Ok(()),
-        Some(_) if scripted => return Ok(()),
-        Some(host) => format!("host {host} is out of reach: effects on hosts other than `{LOCAL_HOST}` need an agent there"),
+        Some(_) => return Ok(()),
+        None if scripted => return Ok(()),
         None => "the run's target is no name of a host in `hosts:` of staunch.yaml, so nothing on a host can be meant"
             .to_owned(),
     };

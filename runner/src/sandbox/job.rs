@@ -234,6 +234,19 @@ pub enum LogLevel {
     Error,
 }
 
+impl LogLevel {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// A line of the plugin's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {

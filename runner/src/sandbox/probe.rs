@@ -3,7 +3,6 @@
 //! A probe is a reading like any other: the same patterns, the same checks of addresses, the same bounds. Only
 //! nobody but the host asks.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use staunch_core::effect::CallError;
@@ -206,6 +205,8 @@ async fn probe_tcp(address: &str, grants: &ProbeGrants, deadline: Instant) -> (P
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn map(capability: &str, function: &str, pattern: &str) -> PatternMap {

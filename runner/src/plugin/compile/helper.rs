@@ -53,9 +53,9 @@ pub fn helper_main(input: impl Read, mut output: impl Write) -> io::Result<()> {
     limit(Resource::As, MAX_ADDRESS_SPACE)?;
     limit(Resource::Cpu, DEADLINE.as_secs())?;
     limit(Resource::Nofile, MAX_OPEN_FILES)?;
-    // It has no file to write and nothing worth a core dump.
-    limit(Resource::Fsize, 0)?;
     limit(Resource::Core, 0)?;
+    // It has no file to write, but wasmtime sizes anonymous ones.
+    limit(Resource::Fsize, MAX_CODE_BYTES)?;
     let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     input.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
