@@ -107,7 +107,11 @@ pub fn store(
 async fn note_refusal(pipeline: &Pipeline, request: &InstallRequest, error: &InstallError) {
     let InstallError::Refused { code, message } = error else { return };
     let leaf = event::PluginRefused { code: (*code).to_owned() };
-    let name = if request.file.is_empty() { Digest::of(&request.component).to_string() } else { request.file.clone() };
+    let name = if request.file.is_empty() {
+        Digest::of(&request.component).to_string()
+    } else {
+        request.file.clone()
+    };
     let outside = payload::PluginRefused { name, message: message.clone() };
     let event = pipeline.scribe().event(None, None, Fact::PluginRefused(leaf, Outside::Kept(outside)));
     let line = Line { event: std::sync::Arc::new(event), views: Vec::new() };
@@ -123,7 +127,8 @@ async fn note_refusal(pipeline: &Pipeline, request: &InstallRequest, error: &Ins
 pub async fn install(pipeline: &Pipeline, request: InstallRequest) -> Result<InstallReport, InstallError> {
     let initial = pipeline.rules().config.initial_standing;
     let scribe = pipeline.scribe();
-    let stored = pipeline.plugins().with_set(|set| store(&set.registry, &set.trust, scribe, initial, &request));
+    let stored =
+        pipeline.plugins().with_set(|set| store(&set.registry, &set.trust, scribe, initial, &request));
     let (line, record, installed) = match stored {
         Ok(stored) => stored,
         Err(error) => {

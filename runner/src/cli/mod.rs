@@ -41,7 +41,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(message) | Self::Usage(message) | Self::Unreachable(message) => f.write_str(message),
+            Self::Refused(message) | Self::Usage(message) | Self::Unreachable(message) => {
+                f.write_str(message)
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
         drop(stream.set_nodelay(true));
     });
     let stopping = stop.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let serving =
+        axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.
@@ -117,7 +118,8 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
 
 /// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
 async fn watch_signals(stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let streams =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
         tracing::error!("signals cannot be watched");
         return;
@@ -137,7 +139,10 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
     let checked = match load(path) {
         Ok(checked) => checked,
         Err(problems) => {
-            tracing::error!("the new configuration is wrong, the old one stays in force:\n{}", local::lines(&problems));
+            tracing::error!(
+                "the new configuration is wrong, the old one stays in force:\n{}",
+                local::lines(&problems)
+            );
             return;
         }
     };

@@ -153,9 +153,7 @@ pub(super) async fn log(
     let journal = app.pipeline().journal();
     let missing = || Problem::not_found("file of the log", &path);
     match path.as_str() {
-        "checkpoint" => {
-            Ok(text(journal.checkpoint().note, "no-cache"))
-        }
+        "checkpoint" => Ok(text(journal.checkpoint().note, "no-cache")),
         "log.vkey" => Ok(text(format!("{}\n", journal.verifier_key()).into_bytes(), "no-cache")),
         _ => {
             let tile = match TilePath::parse(&path) {
@@ -204,7 +202,8 @@ pub(super) async fn export(
     }
     let journal = app.pipeline().journal();
     let exported = journal.export(to, request.payloads, |_| ()).await.map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error)).at("to")
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error))
+            .at("to")
     })?;
     Ok(Json(json!({ "size": exported.size, "to": request.to })))
 }

@@ -87,14 +87,17 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
     }
     if key.is_empty() || key.len() > MAX_KEY {
         let detail = format!("Idempotency-Key: 1 to {MAX_KEY} bytes are valid");
-        return Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).at("Idempotency-Key").into_response();
+        return Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+            .at("Idempotency-Key")
+            .into_response();
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         let detail = "a request with an Idempotency-Key may have at most 1 MiB";
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).into_response();
     };
-    let who = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+    let who =
+        parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     let path = parts.uri.path().as_bytes();
     let key = Digest::of_parts(&[&who, &[0], path, &[0], key.as_bytes()]);
     let fingerprint = Digest::of(&body);
@@ -126,7 +129,8 @@ async fn keep(app: &App, key: Digest, response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
         app.0.answers.keep(key, None);
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer was too long").into_response();
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer was too long")
+            .into_response();
     };
     let passing = parts.status.is_server_error() || parts.status == StatusCode::UNAUTHORIZED;
     let kind = parts.headers.get(header::CONTENT_TYPE).cloned();

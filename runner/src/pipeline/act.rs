@@ -227,9 +227,11 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
         let outcome = if code == Code::Halt { Outcome::Cancelled } else { Outcome::Failed };
         return Some(End::new(outcome, code, message.unwrap_or_default()));
     }
-    let tried = run.steps.iter().flat_map(|step| &step.effects).any(|effect| {
-        matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied)
-    });
+    let tried = run
+        .steps
+        .iter()
+        .flat_map(|step| &step.effects)
+        .any(|effect| matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied));
     Some(if tried {
         End::new(Outcome::Failed, Code::PluginError, format!("no effect was done: {}", summary(run)))
     } else if kind == PluginKind::Check {
@@ -249,4 +251,3 @@ pub(super) fn summary(run: &Run) -> String {
 pub(super) fn can_replay(run: &Run) -> bool {
     run.state == State::Running && run.in_doubt().is_empty()
 }
-

@@ -55,8 +55,7 @@ impl End {
 
     /// The fact that it is.
     pub(super) fn fact(self, by: Option<&str>, comment: Option<String>) -> Fact {
-        let leaf =
-            event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
+        let leaf = event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
         let outside = payload::RunEnded {
             message: self.reason.message,
             by: by.map(str::to_owned),
@@ -163,8 +162,7 @@ async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
 
 fn refused(refusals: Vec<Decision>) -> End {
     let reason = refusals.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
-    let outcome =
-        if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
+    let outcome = if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
     End { outcome, verdict: None, reason, decisions: refusals }
 }
 
@@ -190,8 +188,7 @@ async fn first_plan(
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     match after_plan(&run, &planned, ruling) {
         Next::End(decisions, over) => {
-            let facts =
-                vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
+            let facts = vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
             live.record(facts, Wait::Durable).await?;
             Ok(None)
         }
@@ -302,11 +299,7 @@ async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
 }
 
 /// Baseline probes, then the plugins.
-async fn begin(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-    permit: ActPermit,
-) -> Result<Acted, Interrupted> {
+async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> Result<Acted, Interrupted> {
     if let Some(over) = verification::baseline(shared, live).await? {
         end(live, over).await?;
         return Ok(Acted::Over);

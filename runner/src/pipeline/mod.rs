@@ -308,7 +308,8 @@ impl Pipeline {
     /// # Errors
     /// When that cannot be written down; the old rules stay in force then.
     pub async fn reload(&self, rules: Rules) -> Result<(), ScribeError> {
-        let leaf = event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
+        let leaf =
+            event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
@@ -476,7 +477,11 @@ impl Pipeline {
         self.list(views::TOKEN, listing).await
     }
 
-    async fn list<T: DeserializeOwned>(&self, kind: &'static str, listing: Listing) -> Result<Listed<T>, ReadError> {
+    async fn list<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        listing: Listing,
+    ) -> Result<Listed<T>, ReadError> {
         let Listing { state, keys, after, limit } = listing;
         let after = after.map(|Cursor(cursor)| cursor);
         let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
@@ -489,7 +494,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// When one is too short; the old ones stay then.
-    pub fn replace_secrets(&self, secrets: std::collections::BTreeMap<String, secrecy::SecretString>) -> Result<(), crate::sandbox::SecretError> {
+    pub fn replace_secrets(
+        &self,
+        secrets: std::collections::BTreeMap<String, secrecy::SecretString>,
+    ) -> Result<(), crate::sandbox::SecretError> {
         self.0.sandbox.replace_secrets(secrets)
     }
 

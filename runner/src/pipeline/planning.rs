@@ -125,7 +125,8 @@ fn check_ending(report: &Report) -> Result<String, End> {
             let denied = report.denials.first().filter(|_| code == Code::PluginError);
             Err(match denied {
                 Some(denial) => {
-                    let code = if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
+                    let code =
+                        if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
                     End::new(Outcome::Refused, code, denial.error.message.clone())
                 }
                 None => End::new(Outcome::Failed, code, message),
@@ -159,12 +160,18 @@ pub(super) fn describe(ending: &Ending) -> (Code, String) {
         }
         Ending::InDoubt { call, message, .. } => (
             Code::InDoubt,
-            format!("nobody knows whether {}.{} on {} happened: {message}", call.capability, call.function, call.target),
+            format!(
+                "nobody knows whether {}.{} on {} happened: {message}",
+                call.capability, call.function, call.target
+            ),
         ),
         Ending::Halted(reason) => (Code::Halt, reason.clone()),
         Ending::Diverged { call, .. } => (
             Code::Diverged,
-            format!("the plugin called {}.{} where its journal holds something else", call.capability, call.function),
+            format!(
+                "the plugin called {}.{} where its journal holds something else",
+                call.capability, call.function
+            ),
         ),
         Ending::LedgerUnavailable(message) => (Code::Journal, message.clone()),
         Ending::NotPermitted(message) => (Code::Internal, message.clone()),

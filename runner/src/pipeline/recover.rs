@@ -21,7 +21,10 @@ const PAGE: u32 = 500;
 
 /// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
-    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| remember(shared, &record)).await?;
+    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
+        remember(shared, &record)
+    })
+    .await?;
     each(shared, views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
     each(shared, views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut open: Vec<Run> = Vec::new();

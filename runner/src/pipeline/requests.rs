@@ -142,7 +142,9 @@ pub(super) async fn run_plugin(
     let initial = shared.rules().config.initial_standing;
     let (plugin, digest) = (verified.manifest().name.clone(), verified.digest());
     let name = format!("plugin-run-{plugin}");
-    let text = format!("runbook: {name}\nmatch: []\nautonomy: approve\nsteps: [{{ plugin: {plugin}, input: {{}} }}]\n");
+    let text = format!(
+        "runbook: {name}\nmatch: []\nautonomy: approve\nsteps: [{{ plugin: {plugin}, input: {{}} }}]\n"
+    );
     let (runbook, _) = runbook::read(&name, &text).map_err(|problems| {
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Refusal::Invalid { field: "plugin", message }
@@ -202,7 +204,8 @@ pub(super) async fn approve(
     may_approve(shared, &run, person)?;
     let now = shared.now();
     let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
-    let changed = shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
+    let changed =
+        shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
     if run.plan != Some(shown) {
         return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
     }
@@ -231,7 +234,10 @@ fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusa
         return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
     };
     if shared.now() >= ask.expires {
-        return Err(Refusal::Conflict(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires))));
+        return Err(Refusal::Conflict(Reason::new(
+            Code::Expired,
+            format!("nobody decided before {}", ask.expires),
+        )));
     }
     let signers = shared.signers_of(run);
     let approvers: Vec<String> = run.approvals.iter().map(|approval| approval.by.clone()).collect();
@@ -291,11 +297,7 @@ fn plan_in(run: &Run) -> Plan {
 ///
 /// # Errors
 /// When the run waits for nobody.
-pub(super) async fn reject(
-    live: &LiveRun,
-    person: &Person,
-    comment: Option<String>,
-) -> Result<Run, Refusal> {
+pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<String>) -> Result<Run, Refusal> {
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
@@ -323,11 +325,7 @@ fn given_up(run: &Run, outcome: Outcome, code: Code, message: &str) -> End {
 ///
 /// # Errors
 /// When the run has ended.
-pub(super) async fn cancel(
-    live: &LiveRun,
-    person: &Person,
-    comment: Option<String>,
-) -> Result<Run, Refusal> {
+pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<String>) -> Result<Run, Refusal> {
     let state = live.look(|run| run.state).await;
     if state == State::Running {
         live.stop(Code::Cancelled, format!("cancelled by {}", person.name));
@@ -350,11 +348,7 @@ pub(super) async fn cancel(
 ///
 /// # Errors
 /// When nothing of the run is in doubt.
-pub(super) async fn settle(
-    live: &LiveRun,
-    person: &Person,
-    request: SettleRequest,
-) -> Result<Run, Refusal> {
+pub(super) async fn settle(live: &LiveRun, person: &Person, request: SettleRequest) -> Result<Run, Refusal> {
     let run = live.decide(Wait::Durable, |run| settlement(run, person, request)).await?;
     live.wake();
     Ok(run)
@@ -363,7 +357,8 @@ pub(super) async fn settle(
 fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<Fact>, Refusal> {
     let doubts = run.in_doubt();
     let wanted = |(step, effect): &&(u32, u32)| {
-        request.step.is_none_or(|wanted| wanted == *step) && request.effect.is_none_or(|wanted| wanted == *effect)
+        request.step.is_none_or(|wanted| wanted == *step)
+            && request.effect.is_none_or(|wanted| wanted == *effect)
     };
     let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
         let message = "the run has no such effect in doubt".to_owned();
@@ -382,13 +377,20 @@ fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<
         Settlement::Abandon => {
             let over = End {
                 verdict: Some(Verdict::Unknown),
-                ..End::new(Outcome::Unknown, Code::InDoubt, "an effect stayed in doubt, and the run was given up")
+                ..End::new(
+                    Outcome::Unknown,
+                    Code::InDoubt,
+                    "an effect stayed in doubt, and the run was given up",
+                )
             };
             return Ok(vec![over.fact(Some(&person.name), request.comment)]);
         }
     };
-    let outside =
-        payload::EffectSettled { answer: Some(answer), by: Some(person.name.clone()), comment: request.comment };
+    let outside = payload::EffectSettled {
+        answer: Some(answer),
+        by: Some(person.name.clone()),
+        comment: request.comment,
+    };
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
     if doubts.len() == 1 {

@@ -74,7 +74,8 @@ impl Shared {
     /// A runbook of the policies, or the one-step runbook of a run that was started from the shell.
     pub(super) fn runbook(&self, name: &str) -> Option<Arc<Runbook>> {
         let of_policies = self.rules().policies.runbook(name).cloned();
-        of_policies.or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+        of_policies
+            .or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
     }
 
     /// Digest of what a run of the runbook was made under.
@@ -96,7 +97,8 @@ impl Shared {
 
     /// Key ids of the signatures of a run's plugins.
     pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
-        let plugins = run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
+        let plugins =
+            run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
         plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
     }
 
@@ -123,7 +125,9 @@ impl Shared {
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
         let over = match live.alert() {
-            Some(id) => matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved),
+            Some(id) => {
+                matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved)
+            }
             None => false,
         };
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));

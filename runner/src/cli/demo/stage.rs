@@ -46,10 +46,13 @@ impl Stage {
             http,
         };
         let root_text = stage.root.display().to_string();
-        let made = stage.command(&["init", &root_text, "--yes", "--listen", "127.0.0.1:0", "--output", "json"], 0)?;
-        let made: Value = serde_json::from_str(&made).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let made = stage
+            .command(&["init", &root_text, "--yes", "--listen", "127.0.0.1:0", "--output", "json"], 0)?;
+        let made: Value =
+            serde_json::from_str(&made).map_err(|error| Failure::Unreachable(error.to_string()))?;
         made["token"].as_str().unwrap_or_default().clone_into(&mut stage.token);
-        let token = std::fs::read_to_string(stage.root.join("keys/alertmanager.token")).map_err(failed("a token"))?;
+        let token =
+            std::fs::read_to_string(stage.root.join("keys/alertmanager.token")).map_err(failed("a token"))?;
         token.trim().clone_into(&mut stage.source_token);
         stage.configure(service)?;
         Ok(stage)
@@ -108,7 +111,8 @@ impl Stage {
         let stdout = String::from_utf8_lossy(&done.stdout);
         let stderr = String::from_utf8_lossy(&done.stderr);
         if done.status.code() != Some(wanted) {
-            let message = format!("`staunch {}` ended with {}:\n{stdout}{stderr}", args.join(" "), done.status);
+            let message =
+                format!("`staunch {}` ended with {}:\n{stdout}{stderr}", args.join(" "), done.status);
             return Err(Failure::Refused(message));
         }
         let quiet = stdout.trim().is_empty() || wanted != 0;
@@ -153,7 +157,11 @@ impl Stage {
                 .map_err(|error| Failure::Unreachable(format!("the daemon: {error}")))?;
         }
         let status = child.wait().map_err(failed("the daemon"))?;
-        if status.success() { Ok(()) } else { Err(Failure::Refused(format!("the daemon ended with {status}"))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::Refused(format!("the daemon ended with {status}")))
+        }
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), Failure> {
@@ -175,12 +183,18 @@ impl Stage {
 
     /// Sends a body as Alertmanager would.
     pub(super) async fn alert(&self, body: &Value) -> Result<(u16, Value), Failure> {
-        let request = self.http.post(format!("{}/v1/alerts/alertmanager", self.url)).bearer_auth(&self.source_token);
+        let request =
+            self.http.post(format!("{}/v1/alerts/alertmanager", self.url)).bearer_auth(&self.source_token);
         self.answer(request.json(body)).await
     }
 
     /// Waits until a run is in one of these states.
-    pub(super) async fn until(&self, run: &str, states: &[&str], patience: Duration) -> Result<Value, Failure> {
+    pub(super) async fn until(
+        &self,
+        run: &str,
+        states: &[&str],
+        patience: Duration,
+    ) -> Result<Value, Failure> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let (_, shape) = self.get(&format!("/v1/runs/{run}")).await?;
