@@ -2,6 +2,8 @@
 //!
 //! Works on what `make plugins` built; without it, nothing is shown and the skip is printed.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use super::format::Scenario;
 use super::world::World;
 use crate::sandbox::Backend as _;
 
-const HEAD: &str = "name: n\ninput: { unit: web.service }\n";
+const HEAD: &str = "name: shows\ninput: { unit: web.service }\n";
 
 fn scenario(rest: &str) -> Result<Scenario, Vec<String>> {
     let read = read::read("s.yaml", &format!("{HEAD}{rest}"));
@@ -88,7 +88,8 @@ fn what_cannot_happen_is_refused() {
 
 #[test]
 fn inputs_are_templates_only_with_an_alert() {
-    let input = |head: &str| read::read("s.yaml", &format!("name: n\n{head}\nexpect: {{ result: {{}} }}\n"));
+    let input =
+        |head: &str| read::read("s.yaml", &format!("name: shows\n{head}\nexpect: {{ result: {{}} }}\n"));
     let rendered = input("alert: { labels: { unit: a.service } }\ninput: ['{{ labels.unit }}', 1]").unwrap();
     assert_eq!(rendered.input, json!(["a.service", 1]));
     assert_eq!(input("input: '{{ labels.unit }}'").unwrap().input, json!("{{ labels.unit }}"));
