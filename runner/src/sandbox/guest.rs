@@ -127,6 +127,7 @@ pub(super) async fn call(store: &mut Store<Run>) -> wasmtime::Result<Ending> {
         return Err(Stop::limit("export", message).into());
     };
     let instance = prepared.pre.instantiate_async(&mut *store).await?;
+    store.data_mut().instantiated = true;
     let guest = Guest { store, instance, index: *index };
     let ending = match export {
         Export::Remediate => guest.call::<_, Outcome>((input,)).await?.map(remediated),

@@ -123,7 +123,8 @@ pub enum Ending {
     Failed(CallError),
     /// The plugin broke, or a bound ended it.
     Trapped {
-        /// `fuel deadline memory table stack calls journal result unreachable trap panic engine`
+        /// `fuel deadline memory table stack calls journal hostcall random abi result answer export unreachable
+        /// trap panic engine`
         code: &'static str,
         /// A sentence for people.
         message: String,

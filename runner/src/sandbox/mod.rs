@@ -239,7 +239,8 @@ impl Sandbox {
         store.epoch_deadline_callback(|context| {
             let run = context.data();
             match Instant::now() < run.deadline {
-                true => Ok(UpdateDeadline::Yield(1)),
+                // Unlike a plain yield, this one lets the worker look at its timers and sockets first.
+                true => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
                 false => Err(run.past_deadline().into()),
             }
         });

@@ -69,9 +69,9 @@ async fn each_bound_ends_the_run_with_its_code() {
         ("trap-in-start", "unreachable"),
         ("huge-result", "result"),
         ("garbage-details", "result"),
-        ("garbage-text", "engine"),
-        ("garbage-pointer", "trap"),
-        ("garbage-variant", "trap"),
+        ("garbage-text", "abi"),
+        ("garbage-pointer", "abi"),
+        ("garbage-variant", "abi"),
         ("huge-log-line", "hostcall"),
         ("random-flood", "random"),
     ] {
