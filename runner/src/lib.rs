@@ -2,7 +2,16 @@
 //!
 //! The rooms, in the order in which an alert walks through them, are described in `ARCHITECTURE.md`.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod http;
+pub mod install;
 pub mod intake;
+pub mod journal;
+pub mod keys;
+pub mod people;
+pub mod pipeline;
+pub mod plugin;
 pub mod sandbox;
+pub mod scenario;

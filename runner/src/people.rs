@@ -10,35 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::id::{Digest, TokenId};
-
-/// Roles that exist from the start.
-pub const ROLES: [&str; 5] = ["reader", "operator", "author", "auditor", "administrator"];
+use staunch_core::policy::Person;
+use staunch_core::policy::people::ROLES;
 
 /// What every token begins with, so that leaked ones can be searched for.
 pub const TOKEN_PREFIX: &str = "stn_";
-
-/// Somebody, or some program, that may do things.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// The name that the journal keeps, in payloads only.
-    pub name: String,
-    /// What they are.
-    pub roles: Vec<String>,
-}
-
-impl Person {
-    /// The person at the shell of the host, with the data directory's rights.
-    #[must_use]
-    pub fn at_the_shell() -> Self {
-        Self { name: "host".to_owned(), roles: vec!["administrator".to_owned()] }
-    }
-
-    /// Whether they have one of the roles; an administrator has all.
-    #[must_use]
-    pub fn has_one_of(&self, roles: &[String]) -> bool {
-        self.roles.iter().any(|role| role == "administrator" || roles.contains(role))
-    }
-}
 
 /// What is kept of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +58,7 @@ impl Tokens {
         if record.expires.is_some_and(|expires| now >= expires) {
             return None;
         }
-        Some(Person { name: record.name.clone(), roles: record.roles.clone() })
+        Some(Person { name: record.name.clone(), roles: record.roles.iter().cloned().collect() })
     }
 }
 

@@ -50,7 +50,9 @@ pub enum Command {
     /// Run the daemon
     Serve(ServeArgs),
     /// Validate configuration, policies, cases, plugins and signatures
-    Check(CheckArgs),
+    Check,
+    /// A whole story on one machine: an alert, a plan, an approval, a fix, a verified journal
+    Demo(DemoArgs),
     /// Alerts: list, show, why, and parse a body offline
     Alerts(AlertsArgs),
     /// Runs: list, show, why, start, approve, reject, cancel, settle
@@ -102,17 +104,20 @@ pub struct ServeArgs {
     /// Log as JSON lines.
     #[arg(long)]
     pub log_json: bool,
-    /// Filled in from the global flag.
-    #[arg(skip)]
-    pub config: Option<PathBuf>,
 }
 
-/// `check`
+/// `demo`
 #[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Filled in from the global flag.
-    #[arg(skip)]
-    pub config: Option<PathBuf>,
+pub struct DemoArgs {
+    /// Ask nothing: the approval is given by itself.
+    #[arg(long)]
+    pub yes: bool,
+    /// Keep the throwaway directory.
+    #[arg(long)]
+    pub keep: bool,
+    /// Where the built first-party plugins are.
+    #[arg(long, default_value = "plugins")]
+    pub plugins: PathBuf,
 }
 
 /// `alerts`

@@ -1,17 +1,19 @@
 //! The installation on this machine: its configuration, and its journal when no daemon holds it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use staunch_core::event::{self, Event, Fact, Outside, payload};
 use staunch_core::policy::Problem;
 
 use super::Failure;
 use super::args::Connection;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::journal::{Journal, JournalError, Options};
+use crate::journal::{Entry, Journal, JournalError, Options};
 use crate::keys;
 use crate::pipeline::plugins::chain;
-use crate::pipeline::scribe::Scribe;
+use crate::pipeline::scribe::{Line, Scribe, entry};
 
 /// Where `init` leaves the administrator's token, beside the configuration.
 pub(super) const ADMINISTRATOR_TOKEN: &str = "keys/administrator.token";
@@ -67,7 +69,17 @@ pub(super) fn administrator_token(connection: &Connection) -> Result<String, Fai
 pub(super) fn journal_options(config: &Config, clock: &Clock) -> Result<Options, Failure> {
     let path = beside(config, JOURNAL_KEY);
     let signer = keys::load_private(&path).map_err(|error| Failure::Usage(chain(&error)))?;
-    Ok(Options::new(config.data.clone(), config.log_origin.clone(), signer, clock.clone()))
+    let mut options = Options::new(config.data.clone(), config.log_origin.clone(), signer);
+    let clock = clock.clone();
+    options.make_heartbeat = Some(Arc::new(move |_| heartbeat(&clock)));
+    Ok(options)
+}
+
+/// The entry that proves, in a quiet hour, that nothing was left out.
+fn heartbeat(clock: &Clock) -> Entry {
+    let fact = Fact::Heartbeat(event::Heartbeat {}, Outside::Kept(payload::Heartbeat {}));
+    let event = Event { at: clock.now(), run: None, alert: None, fact };
+    entry(Line { event: Arc::new(event), views: Vec::new() }).unwrap_or_default()
 }
 
 /// The journal, when no daemon holds it; `None` when one does.

@@ -8,6 +8,7 @@ mod args;
 mod audit;
 mod check;
 mod client;
+mod demo;
 mod init;
 mod keys;
 mod local;
@@ -84,9 +85,10 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         }
         Command::Manual { to } => manual(to.as_deref(), output),
         Command::Init(args) => runtime()?.block_on(init::run(&args, output)),
-        Command::Check(args) => check::run(&args, output),
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
+        Command::Check => check::run(&cli.connection.config, output),
         Command::Keys(args) => keys::run(&args, output),
-        Command::Serve(args) => runtime()?.block_on(serve::run(&args, output)),
+        Command::Serve(args) => runtime()?.block_on(serve::run(&args, &cli.connection.config, output)),
         Command::Alerts(args) => runtime()?.block_on(alerts::run(args, &cli.connection, output)),
         Command::Runs(args) => runtime()?.block_on(runs::run(args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
@@ -105,7 +107,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn helper() -> Done {
-    crate::plugin::helper_main(&mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    crate::plugin::compile::helper::helper_main(std::io::stdin().lock(), std::io::stdout().lock())
         .map_err(|error| Failure::Refused(error.to_string()))
 }
 

@@ -10,19 +10,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use staunch_core::id::push_hex;
 use staunch_core::policy::{Object, PersonAction};
+use staunch_core::tlog::{Hash, TilePath};
 use utoipa::IntoParams;
 
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use crate::journal::MAX_PAGE;
 use crate::pipeline::ReadError;
 
 /// Most entries in one answer.
 const MAX_ENTRIES: u64 = 1000;
 
-fn text(bytes: Vec<u8>, cache: &'static str) -> Response {
+fn text(bytes: impl Into<bytes::Bytes>, cache: &'static str) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, cache)];
-    (headers, bytes).into_response()
+    (headers, bytes.into()).into_response()
 }
 
 /// The latest signed checkpoint: C2SP bytes.
@@ -30,9 +32,7 @@ fn text(bytes: Vec<u8>, cache: &'static str) -> Response {
     responses((status = 200, content_type = "text/plain"), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn checkpoint(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
-    let note = app.pipeline().journal().checkpoint().await.map_err(ReadError::from)?;
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing has been signed yet");
-    Ok(text(note.ok_or_else(missing)?, "no-cache"))
+    Ok(text(app.pipeline().journal().checkpoint().note, "no-cache"))
 }
 
 /// Which entries.
@@ -58,7 +58,7 @@ pub(super) async fn entries(
     let journal = app.pipeline().journal();
     let size = journal.size();
     let to = query.to.unwrap_or(size).min(size).min(query.from.saturating_add(MAX_ENTRIES));
-    let entries = journal.entries(query.from, to).await.map_err(ReadError::from)?;
+    let entries = journal.entries(query.from, to, MAX_PAGE).await.map_err(ReadError::from)?;
     let items: Vec<Value> = entries
         .iter()
         .map(|entry| json!({ "index": entry.index, "leaf": STANDARD.encode(&entry.leaf) }))
@@ -126,12 +126,12 @@ pub(super) async fn consistency(
     Ok(Json(json!({ "from": query.from, "to": to, "hashes": hex(&hashes) })))
 }
 
-fn hex(hashes: &[[u8; 32]]) -> Vec<String> {
+fn hex(hashes: &[Hash]) -> Vec<String> {
     hashes
         .iter()
         .map(|hash| {
             let mut digits = String::with_capacity(64);
-            push_hex(&mut digits, hash);
+            push_hex(&mut digits, &hash.0);
             digits
         })
         .collect()
@@ -154,12 +154,14 @@ pub(super) async fn log(
     let missing = || Problem::not_found("file of the log", &path);
     match path.as_str() {
         "checkpoint" => {
-            let note = journal.checkpoint().await.map_err(ReadError::from)?;
-            Ok(text(note.ok_or_else(missing)?, "no-cache"))
+            Ok(text(journal.checkpoint().note, "no-cache"))
         }
         "log.vkey" => Ok(text(format!("{}\n", journal.verifier_key()).into_bytes(), "no-cache")),
         _ => {
-            let tile = journal.tile(&path).await.map_err(ReadError::from)?;
+            let tile = match TilePath::parse(&path) {
+                Some(path) => journal.tile(path).await.map_err(ReadError::from)?,
+                None => None,
+            };
             let mut response = tile.ok_or_else(missing)?.into_response();
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -201,8 +203,31 @@ pub(super) async fn export(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("to"));
     }
     let journal = app.pipeline().journal();
-    let report = crate::journal::export(journal, to, request.payloads, |_| ()).await.map_err(|error| {
+    let exported = journal.export(to, request.payloads, |_| ()).await.map_err(|error| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error)).at("to")
     })?;
-    Ok(Json(json!(report)))
+    Ok(Json(json!({ "size": exported.size, "to": request.to })))
+}
+
+/// Proofs that the entries of a run, or one entry, are in the log: C2SP `tlog-proof` texts.
+#[utoipa::path(get, path = "/v1/audit/prove/{what}", tag = "audit",
+    responses((status = 200, body = Object), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn prove(
+    State(app): State<App>,
+    caller: Caller,
+    Path(what): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(&app, PersonAction::Read, Object::System)?;
+    let journal = app.pipeline().journal();
+    let indices = match what.parse::<u64>() {
+        Ok(index) => vec![index],
+        Err(_) => journal.run_indices(&what).await.map_err(ReadError::from)?,
+    };
+    if indices.is_empty() || indices.iter().any(|index| *index >= journal.size()) {
+        return Err(Problem::not_found("run or entry", &what));
+    }
+    let proofs = journal.prove(&indices).await.map_err(ReadError::from)?;
+    let items: Vec<Value> =
+        proofs.iter().map(|proof| json!({ "index": proof.index, "proof": proof.to_string() })).collect();
+    Ok(Json(json!({ "proofs": items })))
 }

@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use staunch_core::policy::{Object, PersonAction};
 
 use super::App;
+use crate::journal::MAX_PAGE;
 use super::auth::Caller;
 use super::problem::Problem;
 
@@ -35,7 +36,7 @@ pub(super) async fn stream(
             let journal = app.pipeline().journal();
             let to = journal.size().min(from.saturating_add(BATCH));
             if to > from {
-                let Ok(entries) = journal.entries(from, to).await else { return None };
+                let Ok(entries) = journal.entries(from, to, MAX_PAGE).await else { return None };
                 let next = entries.last().map_or(from, |entry| entry.index + 1);
                 return Some((entries, (app, next)));
             }

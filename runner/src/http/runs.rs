@@ -16,8 +16,7 @@ use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
 use super::shapes::{self, Page, RunShape};
-use crate::journal::Cursor;
-use crate::pipeline::{Listing, SettleRequest, StartRequest};
+use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest};
 
 /// Longest page of a listing.
 const MAX_PAGE: u32 = 500;
@@ -123,7 +122,7 @@ pub(super) async fn journal(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::Read).await?;
-    let entries = app.pipeline().journal().entries_of_run(run.id.as_str()).await.map_err(crate::pipeline::ReadError::from)?;
+    let entries = app.pipeline().entries_of(&run.id).await.map_err(ReadError::from)?;
     let items: Vec<Value> = entries
         .iter()
         .map(|entry| {
@@ -131,7 +130,8 @@ pub(super) async fn journal(
             json!({
                 "index": entry.index,
                 "leaf": json_or_null(&entry.leaf),
-                "payload": entry.payload.as_ref().map(|payload| json_or_null(&payload.bytes)),
+                "payload": entry.bytes().map(json_or_null),
+                "removed": matches!(entry.payload, Some(crate::journal::StoredPayload::Removed)),
             })
         })
         .collect();

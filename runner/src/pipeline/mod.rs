@@ -43,7 +43,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::journal::{Cursor, Journal, JournalError, ViewQuery};
+use crate::journal::{Journal, JournalError, StoredPayload, ViewCursor, ViewQuery, ViewRow};
 use crate::people::{TokenRecord, Tokens, new_token};
 use crate::sandbox::Sandbox;
 use live::{LiveRun, RecordError};
@@ -155,6 +155,31 @@ pub struct Listing {
     pub limit: u32,
 }
 
+/// A place in a listing: where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(ViewCursor);
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.0.sort, self.0.id)
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (sort, id) = text.split_once(':').ok_or(())?;
+        Ok(Self(ViewCursor { sort: sort.parse().map_err(|_| ())?, id: id.to_owned() }))
+    }
+}
+
+/// The cursor behind a full page's last row; a page that is not full is the last one.
+fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
+    let last = rows.last().filter(|_| rows.len() >= limit as usize)?;
+    Some(ViewCursor { sort: last.sort, id: last.id.clone() })
+}
+
 /// What a listing gave.
 #[derive(Debug)]
 pub struct Listed<T> {
@@ -162,6 +187,28 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// Where the next page begins.
     pub next: Option<Cursor>,
+}
+
+/// An entry of a run, with its payload where it has one that was not removed.
+#[derive(Debug)]
+pub struct RunEntry {
+    /// Its place in the journal.
+    pub index: u64,
+    /// The leaf.
+    pub leaf: Vec<u8>,
+    /// The payload; `None` where it has none.
+    pub payload: Option<StoredPayload>,
+}
+
+impl RunEntry {
+    /// The payload's bytes, if they are there.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.payload {
+            Some(StoredPayload::Kept(payload)) => Some(&payload.bytes),
+            Some(StoredPayload::Removed) | None => None,
+        }
+    }
 }
 
 /// The pipeline: cheap to clone.
@@ -415,9 +462,27 @@ impl Pipeline {
 
     async fn list<T: DeserializeOwned>(&self, kind: &'static str, listing: Listing) -> Result<Listed<T>, ReadError> {
         let Listing { state, keys, after, limit } = listing;
-        let page = self.journal().views(&ViewQuery { kind, state, keys, after, limit }).await?;
-        let items = page.rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
-        Ok(Listed { items: items.map_err(ReadError::Row)?, next: page.next })
+        let after = after.map(|Cursor(cursor)| cursor);
+        let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
+        let rows = self.journal().views(&query).await?;
+        let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
+        Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
+    }
+
+    /// Other secrets, in force for the next call.
+    ///
+    /// # Errors
+    /// When one is too short; the old ones stay then.
+    pub fn replace_secrets(&self, secrets: std::collections::BTreeMap<String, secrecy::SecretString>) -> Result<(), crate::sandbox::SecretError> {
+        self.0.sandbox.replace_secrets(secrets)
+    }
+
+    /// The entries of a run with their payloads, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn entries_of(&self, run: &RunId) -> Result<Vec<RunEntry>, JournalError> {
+        shared::entries_of(self.journal(), run).await
     }
 
     /// All events of a run, in order.

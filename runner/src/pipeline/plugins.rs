@@ -15,7 +15,7 @@ use staunch_core::policy::{Effects, PluginFacts, PluginKind, Standing};
 use super::views::PluginRecord;
 use crate::clock::Clock;
 use crate::config::Grant;
-use crate::plugin::{Compiler, Registry, TrustPolicy, VerifiedPlugin};
+use crate::plugin::{Compiler, Manifest, Registry, TrustPolicy, VerifiedPlugin};
 use crate::sandbox::{Grants, Limits, Prepared, Sandbox};
 
 /// What plugins are made ready from.
@@ -272,16 +272,22 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
     let failed = |error: &dyn std::error::Error| Reason::new(Code::Internal, chain(error));
     let component = set.compiler.load(set.sandbox.engine(), &verified).map_err(|error| failed(&error))?;
     let manifest = verified.manifest();
-    let limits = Limits::from_manifest(&manifest.limits);
+    let limits = limits_of(manifest);
     let prepared =
         set.sandbox.prepare(verified.digest(), &component).map_err(|error| failed(&error))?;
-    let empty = Grant::default();
-    let grant = set.grants.get(&manifest.name).unwrap_or(&empty);
-    let grants = Grants::compile(&manifest.capabilities, &grant.capabilities, &grant.secrets)
+    // Without a grant nothing is granted.
+    let granted = set.grants.get(&manifest.name).map(Grant::as_map).unwrap_or_default();
+    let grants = Grants::compile(&manifest.name, &manifest.capabilities, &granted)
         .map_err(|error| Reason::new(Code::Grant, format!("grants.{}: {error}", manifest.name)))?;
     let capabilities =
-        manifest.capabilities.keys().filter(|name| grant.capabilities.contains_key(*name)).cloned().collect();
+        manifest.capabilities.keys().filter(|name| granted.contains_key(*name)).cloned().collect();
     Ok(Loaded { prepared, grants: Arc::new(grants), limits, capabilities, files, verified })
+}
+
+/// What one execution may use, as the manifest says.
+fn limits_of(manifest: &Manifest) -> Limits {
+    let limits = &manifest.limits;
+    Limits { fuel: limits.fuel, memory: limits.memory, deadline: limits.deadline }
 }
 
 /// An error and its causes, in one line.

@@ -13,7 +13,7 @@ use super::drive::Start;
 use super::index::Identity;
 use super::live::{LiveRun, Wait};
 use super::shared::Shared;
-use super::{OpenError, views};
+use super::{OpenError, next_page, views};
 use crate::journal::ViewQuery;
 
 /// How many rows are read at once.
@@ -57,12 +57,13 @@ async fn each<T: serde::de::DeserializeOwned>(
             keys: [None, None, None],
             after: after.take(),
             limit: PAGE,
+            newest_first: false,
         };
-        let page = shared.scribe.journal().views(&query).await?;
-        for row in &page.rows {
+        let rows = shared.scribe.journal().views(&query).await?;
+        for row in &rows {
             take(views::read(&row.doc).map_err(OpenError::Row)?);
         }
-        match page.next {
+        match next_page(&rows, PAGE) {
             Some(next) => after = Some(next),
             None => return Ok(()),
         }

@@ -11,7 +11,7 @@ use staunch_core::decision::{Code, Decision, Reason};
 use staunch_core::effect::{Answer, CallError, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
-use staunch_core::id::{Digest, RunId};
+use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{Involved, counts};
 use staunch_core::policy::{Gate, Person, Separation};

@@ -22,10 +22,11 @@ use super::plugins::Plugins;
 use super::rule;
 use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
-use super::{ReadError, drive, views};
+use super::{ReadError, RunEntry, drive, views};
 use crate::config::Config;
+use crate::journal::{Journal, JournalError, MAX_PAGE};
 use crate::people::Tokens;
-use crate::sandbox::{Grants, Job, Report, Sandbox};
+use crate::sandbox::{Job, ProbeGrants, Report, Sandbox};
 
 /// What operators decided, as it was loaded last.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct Rules {
     /// The policies.
     pub policies: Arc<Policies>,
     /// What probes may read.
-    pub probes: Grants,
+    pub probes: ProbeGrants,
     /// Digest of the configuration file.
     pub config_digest: Digest,
     /// Digest over all policy files.
@@ -144,10 +145,23 @@ impl Shared {
 
     /// All events of a run, in order.
     pub(super) async fn events_of(&self, run: &RunId) -> Result<Vec<Event>, ScribeError> {
-        let entries = self.scribe.journal().entries_of_run(run.as_str()).await?;
-        let events = entries
-            .iter()
-            .map(|entry| Event::decode(&entry.leaf, entry.payload.as_ref().map(|p| p.bytes.as_slice())));
+        let entries = entries_of(self.scribe.journal(), run).await?;
+        let events = entries.iter().map(|entry| Event::decode(&entry.leaf, entry.bytes()));
         Ok(events.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The entries of a run with their payloads, in order.
+pub(super) async fn entries_of(journal: &Journal, run: &RunId) -> Result<Vec<RunEntry>, JournalError> {
+    let mut all = Vec::new();
+    let mut from = 0;
+    loop {
+        let page = journal.run_entries(run.as_str(), from, MAX_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        from = last.index + 1;
+        for entry in page {
+            let payload = journal.payload(entry.index).await?;
+            all.push(RunEntry { index: entry.index, leaf: entry.leaf, payload });
+        }
     }
 }

@@ -128,7 +128,7 @@ pub(super) async fn reading<F: Function>(
         Ok(leave) => leave,
         Err(error) => return deny(run, call, error, fuel).await,
     };
-    if F::FUNCTION.kind == Kind::Await && matches!(run.job.mode, Mode::Plan) && !run.effects.is_empty() {
+    if F::FUNCTION.kind == Kind::Await && run.job.mode.plans() && !run.effects.is_empty() {
         let output = function.assume();
         let answer = Answer::Ok(encode(&output)?);
         note_reading(run, call, answer, Noted { assumed: true, polls: 0, fuel }).await?;
@@ -174,7 +174,7 @@ pub(super) async fn effect<F: Function>(
         Err(error) => return deny(run, call, error, fuel).await,
     };
     let repeat = function.repeat(&leave);
-    if matches!(run.job.mode, Mode::Plan) {
+    if run.job.mode.plans() {
         return plan_effect(run, &function, call, repeat, intent);
     }
     let (index, unplanned) = match admit(run, &call)? {
@@ -338,14 +338,11 @@ fn leave_for<F: Function>(function: &F, run: &Run) -> Result<F::Leave, CallError
     Ok(leave)
 }
 
-/// The name of the host that Staunch itself runs on, as `hosts:` has it.
-pub(super) const LOCAL_HOST: &str = "local";
-
+/// Every host of `hosts:` is the one that Staunch itself runs on: the configuration takes no other.
 fn check_host(host: Option<&str>, scripted: bool) -> Result<(), CallError> {
     let message = match host {
-        Some(LOCAL_HOST) => return Ok(()),
-        Some(_) if scripted => return Ok(()),
-        Some(host) => format!("host {host} is out of reach: effects on hosts other than `{LOCAL_HOST}` need an agent there"),
+        Some(_) => return Ok(()),
+        None if scripted => return Ok(()),
         None => "the run's target is no name of a host in `hosts:` of staunch.yaml, so nothing on a host can be meant"
             .to_owned(),
     };

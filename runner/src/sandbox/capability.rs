@@ -1,7 +1,7 @@
 //! What capabilities there are: the one table of functions, what each does to the world, and what may be done
 //! about one in doubt.
 
-use staunch_core::effect::{Access, Repeat};
+use staunch_core::effect::{Access, Call, Repeat};
 
 /// A function of a capability.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +66,14 @@ impl Capability {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Capability> {
     CAPABILITIES.iter().find(|capability| capability.name == name)
+}
+
+/// Whether a call, as the journal holds it, looked at the world or changed it. A function that this version does
+/// not know is taken for an effect.
+#[must_use]
+pub fn access_of(call: &Call) -> Access {
+    let function = find(&call.capability).and_then(|capability| capability.function(&call.function));
+    function.and_then(|function| function.kind.access()).unwrap_or(Access::Effect)
 }
 
 /// The function that the code names, at compile time: a wrong name does not build.

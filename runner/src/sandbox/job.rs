@@ -52,10 +52,21 @@ pub enum Mode {
         /// How many they are: effects outside the plan are numbered after them.
         planned: u32,
     },
-    /// Everything is answered by a scripted world.
+    /// Everything is answered by a scripted world, which also says whether the pass plans or acts.
     Rehearse(Arc<dyn Backend>),
     /// Everything is answered by [`Job::replay`]; a call beyond it is a divergence. For auditors.
     Replay,
+}
+
+impl Mode {
+    /// Whether effects are recorded instead of done.
+    pub(super) fn plans(&self) -> bool {
+        match self {
+            Self::Plan => true,
+            Self::Rehearse(backend) => backend.planning(),
+            Self::Act { .. } | Self::Replay => false,
+        }
+    }
 }
 
 impl fmt::Debug for Mode {
@@ -222,6 +233,19 @@ pub enum LogLevel {
     Warn,
     /// Something is wrong.
     Error,
+}
+
+impl LogLevel {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// A line of the plugin's log.

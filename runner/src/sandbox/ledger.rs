@@ -96,6 +96,12 @@ pub trait Ledger: Send + Sync {
 
 /// A scripted world for rehearsals.
 pub trait Backend: Send + Sync {
+    /// Whether this pass only plans: readings are answered here, effects are recorded and answered as the
+    /// plugin assumes.
+    fn planning(&self) -> bool {
+        false
+    }
+
     /// What the scripted world answers.
     fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Answer>;
 }

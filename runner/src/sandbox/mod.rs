@@ -16,6 +16,7 @@ mod job;
 mod ledger;
 pub mod limits;
 mod log_text;
+mod probe;
 mod run;
 mod scrub;
 mod secrets;
@@ -23,11 +24,13 @@ mod stop;
 mod world;
 
 pub use cap::http::{Resolve, SystemResolver};
+pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;
 pub use job::{Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report};
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
+pub use probe::ProbeGrants;
 pub use secrets::{MIN_SECRET_BYTES, SecretError};
 
 use std::any::Any;

@@ -93,7 +93,7 @@ impl Unit {
 /// The functions whose only argument is the unit.
 macro_rules! on_unit {
     ($name:ident, $function:literal, $assumed:expr, $bus:ident, $unit:ident, $deadline:ident => $deed:expr) => {
-        struct $name(Unit);
+        pub(in crate::sandbox) struct $name(pub(in crate::sandbox) Unit);
 
         impl Function for $name {
             const FUNCTION: &'static capability::Function = table!("service", $function);

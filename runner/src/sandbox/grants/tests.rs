@@ -131,6 +131,27 @@ fn wrong_grants_are_errors_that_name_the_choices() {
 }
 
 #[test]
+fn only_requests_have_programs_with_wildcards() {
+    let requested = map("process", "run", &["/** **"]);
+    let line = ["-f".to_owned()];
+    let granted = map("process", "run", &["/bin/x **"]);
+    let grants = Grants::compile("p", &requested, &granted).unwrap();
+    assert!(grants.process("/bin/x", &line).is_ok());
+    assert!(grants.process("/bin/y", &line).is_err());
+    let error = Grants::compile("p", &requested, &requested).unwrap_err().to_string();
+    assert!(error.contains("without wildcards"), "{error}");
+    assert!(Grants::rehearsal("p", &requested).unwrap().process("/bin/y", &line).is_ok());
+}
+
+#[test]
+fn a_rehearsal_names_any_secret_and_requests_all_the_same() {
+    let grants = Grants::rehearsal("p", &map("service", "restart", &["web-*.service"])).unwrap();
+    let url = Url::parse("https://a.example/").unwrap();
+    assert!(grants.secret("token", &Slot::Header("authorization"), &url).is_ok());
+    assert!(grants.service("restart", "db.service").is_err());
+}
+
+#[test]
 fn adding_a_grant_never_takes_one_away() {
     let one = Grants::own("p", &map("file", "read", &["/a/*"])).unwrap();
     let two = Grants::own("p", &map("file", "read", &["/a/*", "/b/*"])).unwrap();

@@ -1,0 +1,170 @@
+//! `check`: everything that `serve` reads, without serving.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+use staunch_core::id::Digest;
+use staunch_core::policy::{Policies, Position, Problem};
+
+use super::output::Output;
+use super::{Done, Failure, local};
+use crate::clock::Clock;
+use crate::config::{Config, read_policy_files};
+use crate::intake::Source;
+use crate::keys;
+use crate::pipeline::Rules;
+use crate::pipeline::plugins::chain;
+use crate::plugin::{Registry, TrustPolicy, TrustedKey};
+use crate::sandbox::{Grants, ProbeGrants};
+
+/// All that a configuration leads to, checked and compiled.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) rules: Rules,
+    pub(super) sources: BTreeMap<String, Arc<Source>>,
+    pub(super) trust: TrustPolicy,
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Reads and checks everything; all problems at once.
+pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
+    let config = Config::load(path)?;
+    let mut problems = Vec::new();
+    let mut warnings = config.warnings.clone();
+    let mut note = |found: Vec<Problem>| {
+        let (errors, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(Problem::is_error);
+        problems.extend(errors);
+        warnings.extend(rest);
+    };
+    let sources = config.compile_sources().unwrap_or_else(|found| {
+        note(found);
+        BTreeMap::new()
+    });
+    let trust = trust(&config).unwrap_or_else(|found| {
+        note(found);
+        TrustPolicy { keys: Vec::new(), threshold: 1 }
+    });
+    let (policies, digest) = match policies(&config) {
+        Ok((policies, digest)) => (Some(policies), digest),
+        Err(found) => {
+            note(found);
+            (None, Digest::of(b""))
+        }
+    };
+    if let Some(policies) = &policies {
+        note(policies.warnings().to_vec());
+        note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
+        note(plugins(&config, policies, &trust));
+    }
+    let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
+        note(vec![config.problem(Position::START, format!("probes: {error}"))]);
+        ProbeGrants::default()
+    });
+    if let Err(error) = keys::load_private(&local::beside(&config, local::JOURNAL_KEY)) {
+        note(vec![config.problem(Position::START, chain(&error))]);
+    }
+    let config_digest = Digest::of(&std::fs::read(&config.file).unwrap_or_default());
+    match policies {
+        Some(policies) if problems.is_empty() => {
+            let rules =
+                Rules { policies: Arc::new(policies), probes, config_digest, policies_digest: digest, config };
+            let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
+            Ok(Checked { rules, sources, trust, warnings })
+        }
+        _ => {
+            problems.extend(warnings);
+            problems.sort();
+            problems.dedup();
+            Err(problems)
+        }
+    }
+}
+
+fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
+    let files = read_policy_files(&config.policies)?;
+    let parts: Vec<&[u8]> = files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
+    let digest = Digest::of_parts(&parts);
+    Ok((Policies::load(&files)?, digest))
+}
+
+/// Whose signatures count.
+pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut trusted = Vec::new();
+    for key in &config.trust.keys {
+        match keys::load_public(&key.file) {
+            Ok(public) => trusted.push(TrustedKey {
+                key: public,
+                prefixes: key.prefixes.clone(),
+                not_after: key.expires,
+            }),
+            Err(error) => problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error)))),
+        }
+    }
+    let threshold = usize::try_from(config.trust.threshold).unwrap_or(usize::MAX);
+    if problems.is_empty() { Ok(TrustPolicy { keys: trusted, threshold }) } else { Err(problems) }
+}
+
+/// What is wrong with installed plugins, their grants, and runbooks that name others.
+fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Problem> {
+    let registry = Registry::at(config.plugins.clone());
+    let mut problems = Vec::new();
+    let mut installed = BTreeSet::new();
+    let now = Clock::machine().now();
+    let listed = match registry.list() {
+        Ok(listed) => listed,
+        Err(error) => return vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
+    };
+    for plugin in listed.iter().filter(|plugin| plugin.version.is_some()) {
+        installed.insert(plugin.name.clone());
+        let place: PathBuf = config.plugins.join(&plugin.name);
+        match registry.open(&plugin.name, trust, now) {
+            // A plugin that is refused takes nothing else with it: its runs are refused.
+            Err(error) => problems.push(Problem::error(&place.display().to_string(), Position::START, chain(&error))),
+            Ok(verified) => {
+                let requested = &verified.manifest().capabilities;
+                if let Some(grant) = config.grants.get(&plugin.name)
+                    && let Err(error) = Grants::compile(&plugin.name, requested, &grant.as_map())
+                {
+                    problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
+                }
+            }
+        }
+    }
+    problems.extend(policies.missing_plugins(&installed));
+    problems
+}
+
+pub(super) fn run(path: &Path, output: &Output) -> Done {
+    if !path.exists() {
+        return Err(Failure::Usage(format!("there is no configuration {}", path.display())));
+    }
+    let (problems, failed) = match load(path) {
+        Ok(checked) => (checked.warnings, false),
+        Err(problems) => (problems, true),
+    };
+    if output.is_json() {
+        let items: Vec<_> = problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "file": problem.file, "line": problem.at.line, "column": problem.at.column,
+                    "error": problem.is_error(), "message": problem.message,
+                })
+            })
+            .collect();
+        output.json(&json!(items));
+    } else {
+        for problem in &problems {
+            output.data(&problem.to_string());
+        }
+    }
+    if failed {
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
+        return Err(Failure::Refused(format!("{errors} {}", if errors == 1 { "problem" } else { "problems" })));
+    }
+    output.note(&format!("{}: everything is in order", path.display()));
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! `plugin`
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use staunch_core::policy::Standing;
+
+use super::args::{Connection, PluginArgs, PluginCommand};
+use super::client::Client;
+use super::output::Output;
+use super::{Done, Failure, alerts, local, runs};
+use crate::clock::Clock;
+use crate::install::{InstallError, InstallRequest, store};
+use crate::keys;
+use crate::pipeline::plugins::chain;
+use crate::plugin::{Registry, TrustPolicy, TrustedKey, inspect, sign, trust};
+
+pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Output) -> Done {
+    match args.command {
+        PluginCommand::Inspect { file } => {
+            let report = inspect(&name(&file), &read(&file)?, read(&envelope_of(&file)).ok().as_deref());
+            output.json(&json!(report.map_err(|error| Failure::Refused(chain(&error)))?));
+            Ok(())
+        }
+        PluginCommand::Sign { file, key } => sign_file(&file, &key, output),
+        PluginCommand::Verify { file, key } => verify(&file, key.as_deref(), connection, output),
+        PluginCommand::Install { file, standing, reason, allow_downgrade } => {
+            let request = InstallRequest {
+                file: name(&file),
+                component: read(&file)?,
+                envelope: read(&envelope_of(&file))?,
+                standing: standing.as_deref().and_then(standing_of),
+                reason,
+                allow_downgrade,
+                by: "host".to_owned(),
+            };
+            install(request, connection, output).await
+        }
+        PluginCommand::List => {
+            let page = Client::new(connection)?.get("/v1/plugins").await?;
+            let columns = [
+                ("NAME", "/name"), ("VERSION", "/version"), ("KIND", "/kind"), ("EFFECTS", "/effects"),
+                ("STANDING", "/standing"), ("GENUINE", "/genuine"), ("DIGEST", "/digest"),
+            ];
+            output.listing(&alerts::items(&page), &columns);
+            Ok(())
+        }
+        PluginCommand::Show { name } => {
+            output.json(&Client::new(connection)?.get(&format!("/v1/plugins/{name}")).await?);
+            Ok(())
+        }
+        PluginCommand::Run { file, input, act, target, reason } => {
+            let input = runs::parse_json("--input", &input)?;
+            run_file(&file, &input, act, target, &reason, connection, output).await
+        }
+        PluginCommand::New { .. } | PluginCommand::Build { .. } | PluginCommand::Test { .. } => Ok(()),
+    }
+}
+
+fn standing_of(word: &str) -> Option<Standing> {
+    Standing::WORDS.iter().find(|(known, _)| *known == word).map(|(_, standing)| *standing)
+}
+
+fn name(file: &Path) -> String {
+    file.display().to_string()
+}
+
+/// Where the envelope of a component is.
+fn envelope_of(file: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.dsse.json", file.display()))
+}
+
+fn read(file: &Path) -> Result<Bytes, Failure> {
+    std::fs::read(file).map(Bytes::from).map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))
+}
+
+fn sign_file(file: &Path, key: &Path, output: &Output) -> Done {
+    let key = keys::load_private(key).map_err(|error| Failure::Usage(chain(&error)))?;
+    let envelope = envelope_of(file);
+    let earlier = std::fs::read(&envelope).ok();
+    let signed = sign(&name(file), &read(file)?, earlier.as_deref(), &key, Clock::machine().now())
+        .map_err(|error| Failure::Refused(chain(&error)))?;
+    std::fs::write(&envelope, signed).map_err(|error| Failure::Refused(format!("{}: {error}", envelope.display())))?;
+    output.note(&format!("wrote {}", envelope.display()));
+    Ok(())
+}
+
+/// The trust of one key, or of the configuration.
+fn trust_policy(key: Option<&Path>, connection: &Connection) -> Result<TrustPolicy, Failure> {
+    match key {
+        Some(path) => {
+            let key = keys::load_public(path).map_err(|error| Failure::Usage(chain(&error)))?;
+            Ok(TrustPolicy { keys: vec![TrustedKey::new(key)], threshold: 1 })
+        }
+        None => {
+            let config = local::config(&connection.config)?;
+            super::check::trust(&config).map_err(|problems| Failure::Usage(local::lines(&problems)))
+        }
+    }
+}
+
+fn verify(file: &Path, key: Option<&Path>, connection: &Connection, output: &Output) -> Done {
+    let policy = trust_policy(key, connection)?;
+    let (component, envelope) = (read(file)?, read(&envelope_of(file))?);
+    let shown = name(file);
+    let candidate = trust::Candidate { file: &shown, component: &component, envelope: &envelope };
+    let verified = trust::verify(&candidate, &policy, None, Clock::machine().now())
+        .map_err(|error| Failure::Refused(chain(&error)))?;
+    let manifest = verified.manifest();
+    let report = json!({
+        "name": manifest.name,
+        "version": manifest.version.to_string(),
+        "release": manifest.release,
+        "digest": verified.digest(),
+        "signers": verified.signers(),
+    });
+    if output.is_json() {
+        output.json(&report);
+    } else {
+        let signers = verified.signers().join(", ");
+        output.data(&format!("{} {} is genuine: {}, signed by {signers}", manifest.name, manifest.version, verified.digest()));
+    }
+    Ok(())
+}
+
+/// Into the registry and the journal: by the daemon when one holds the journal, else right here.
+async fn install(request: InstallRequest, connection: &Connection, output: &Output) -> Done {
+    let report = if connection.url.is_none() {
+        let config = local::config(&connection.config)?;
+        match local::scribe(&config).await? {
+            Some(scribe) => {
+                let policy = super::check::trust(&config).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+                let registry = Registry::at(config.plugins.clone());
+                let stored = store(&registry, &policy, &scribe, config.initial_standing, &request);
+                let done = match stored {
+                    Ok((line, record, installed)) => {
+                        let committed = scribe.commit(vec![line]).await;
+                        committed.map_err(|error| Failure::Unreachable(chain(&error))).map(|()| {
+                            let mut report = json!(installed);
+                            report["standing"] = json!(record.standing.as_str());
+                            report
+                        })
+                    }
+                    Err(error) => Err(refusal(&error)),
+                };
+                scribe.journal().shutdown().await;
+                Some(done?)
+            }
+            None => None,
+        }
+    } else {
+        None
+    };
+    let report = match report {
+        Some(report) => report,
+        None => Client::new(connection)?.post_form("/v1/plugins", &parts(&request)).await?,
+    };
+    if output.is_json() {
+        output.json(&report);
+    } else {
+        let text = |name: &str| report.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+        output.data(&format!("installed {} {} with standing {}: {}", text("name"), text("version"), text("standing"), text("digest")));
+        if let Some(problem) = report.pointer("/problem/message").and_then(Value::as_str) {
+            output.note(&format!("it cannot run yet: {problem}"));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(error: &InstallError) -> Failure {
+    match error {
+        InstallError::Refused { code, message } => Failure::Refused(format!("{message} [{code}]")),
+        InstallError::Pipeline(error) => Failure::Unreachable(chain(error)),
+    }
+}
+
+fn parts(request: &InstallRequest) -> Vec<(&'static str, Vec<u8>)> {
+    let mut parts =
+        vec![("component", request.component.to_vec()), ("envelope", request.envelope.to_vec())];
+    if let Some(standing) = request.standing {
+        parts.push(("standing", standing.as_str().as_bytes().to_vec()));
+    }
+    if let Some(reason) = &request.reason {
+        parts.push(("reason", reason.as_bytes().to_vec()));
+    }
+    if request.allow_downgrade {
+        parts.push(("allow_downgrade", b"true".to_vec()));
+    }
+    parts
+}
+
+/// One run of a file from the shell, through every gate of the daemon. The file must be the installed plugin:
+/// nothing that the registry does not hold meets the world.
+async fn run_file(
+    file: &Path,
+    input: &Value,
+    act: bool,
+    target: Option<String>,
+    reason: &str,
+    connection: &Connection,
+    output: &Output,
+) -> Done {
+    let component = read(file)?;
+    let envelope = read(&envelope_of(file))?;
+    let parts = [("component", component.to_vec()), ("envelope", envelope.to_vec())];
+    let request = json!({ "input": input, "target": target, "reason": reason, "mode": if act { "act" } else { "plan" } });
+    let mut parts = parts.to_vec();
+    parts.push(("request", request.to_string().into_bytes()));
+    let client = Client::new(connection)?;
+    let started = client.post_form("/v1/plugins/run", &parts).await?;
+    let id = started.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let run = runs::settled(&client, &id).await?;
+    runs::show(&run, output);
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! `runs`
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+
+use serde_json::{Value, json};
+
+use super::alerts::{items, why};
+use super::args::{Connection, RunsArgs, RunsCommand};
+use super::client::Client;
+use super::output::{Output, safe};
+use super::{Done, Failure};
+
+pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output) -> Done {
+    let client = Client::new(connection)?;
+    match args.command {
+        RunsCommand::List { state, runbook, plugin, target, limit } => {
+            let query = [
+                ("state", state), ("runbook", runbook), ("plugin", plugin), ("target", target),
+                ("limit", Some(limit.to_string())),
+            ];
+            let page = client.get_query("/v1/runs", &query).await?;
+            let columns = [
+                ("ID", "/id"), ("RUNBOOK", "/runbook"), ("TARGET", "/target"), ("STATE", "/state"),
+                ("OUTCOME", "/outcome"), ("REASON", "/reason/code"), ("CREATED", "/created_at"),
+            ];
+            output.listing(&items(&page), &columns);
+        }
+        RunsCommand::Show { id } => show(&client.get(&format!("/v1/runs/{id}")).await?, output),
+        RunsCommand::Why { id } => why(&client.get(&format!("/v1/runs/{id}/why")).await?, output),
+        RunsCommand::Start { runbook, target, input, labels, reason, act } => {
+            let body = json!({
+                "runbook": runbook,
+                "target": target,
+                "input": input.as_deref().map(|text| parse_json("--input", text)).transpose()?,
+                "labels": label_map(&labels)?,
+                "reason": reason,
+                "mode": if act { "act" } else { "plan" },
+            });
+            show(&client.post("/v1/runs", &body).await?, output);
+        }
+        RunsCommand::Approve { id, plan, comment } => approve(&client, &id, plan, comment, output).await?,
+        RunsCommand::Reject { id, comment } => {
+            show(&client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?, output);
+        }
+        RunsCommand::Cancel { id, comment } => {
+            show(&client.post(&format!("/v1/runs/{id}/cancel"), &json!({ "comment": comment })).await?, output);
+        }
+        RunsCommand::Settle { id, outcome, effect, answer, comment } => {
+            let answer = answer.as_deref().map(|text| parse_json("--answer", text)).transpose()?;
+            let body = json!({ "outcome": outcome, "effect": effect, "answer": answer, "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/settle"), &body).await?, output);
+        }
+    }
+    Ok(())
+}
+
+/// JSON that came as a flag.
+pub(super) fn parse_json(flag: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::Usage(format!("{flag}: not JSON: {error}")))
+}
+
+fn label_map(labels: &[String]) -> Result<BTreeMap<&str, &str>, Failure> {
+    labels
+        .iter()
+        .map(|label| {
+            label.split_once('=').ok_or_else(|| Failure::Usage(format!("--label {label:?}: `name=value` is valid")))
+        })
+        .collect()
+}
+
+/// Approves the shown plan. Without a digest, the plan is shown at the terminal and asked about.
+async fn approve(
+    client: &Client,
+    id: &str,
+    plan: Option<String>,
+    comment: Option<String>,
+    output: &Output,
+) -> Done {
+    let plan = match plan {
+        Some(plan) => plan,
+        None => {
+            let run = client.get(&format!("/v1/runs/{id}")).await?;
+            let Some(digest) = run.pointer("/plan/digest").and_then(Value::as_str) else {
+                return Err(Failure::Refused(format!("run {id} has no plan yet")));
+            };
+            output.note(&described(&run));
+            if !std::io::stdin().is_terminal() {
+                let message = format!("nobody is at the terminal to see the plan: give --plan {digest}");
+                return Err(Failure::Usage(message));
+            }
+            if !confirmed() {
+                return Err(Failure::Refused("not approved".to_owned()));
+            }
+            digest.to_owned()
+        }
+    };
+    let body = json!({ "plan": plan, "comment": comment });
+    show(&client.post(&format!("/v1/runs/{id}/approve"), &body).await?, output);
+    Ok(())
+}
+
+fn confirmed() -> bool {
+    let mut stderr = std::io::stderr().lock();
+    drop(write!(stderr, "Approve this plan? [y/N] "));
+    drop(stderr.flush());
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// A run: JSON, or what a person wants to see of it.
+pub(super) fn show(run: &Value, output: &Output) {
+    if output.is_json() {
+        output.json(run);
+    } else {
+        output.data(&described(run));
+    }
+}
+
+fn described(run: &Value) -> String {
+    let text = |path: &str| run.pointer(path).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
+    let mut lines = vec![
+        format!("{}  {} on {}", text("/id"), text("/runbook"), text("/target")),
+        format!("state    {}  outcome {}", text("/state"), text("/outcome")),
+    ];
+    if run.pointer("/reason/code").is_some() {
+        lines.push(format!("reason   {}: {}", text("/reason/code"), text("/reason/message")));
+    }
+    if run.pointer("/plan/digest").is_some() {
+        lines.push(format!("plan     {}", text("/plan/digest")));
+        lines.push(text("/plan/summary"));
+    }
+    for effect in run.get("effects").and_then(Value::as_array).into_iter().flatten() {
+        let member = |name: &str| effect.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
+        let arguments = effect.get("arguments").map_or_else(String::new, |value| safe(&value.to_string()));
+        lines.push(format!(
+            "  {:8} {}.{} {}  {}",
+            member("status"),
+            member("capability"),
+            member("function"),
+            member("target"),
+            member("reason"),
+        ));
+        lines.push(format!("           {arguments}"));
+    }
+    lines.join("\n")
+}
+
+/// Waits until a run has ended or waits for people.
+pub(super) async fn settled(client: &Client, id: &str) -> Result<Value, Failure> {
+    let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(660);
+    loop {
+        let run = client.get(&format!("/v1/runs/{id}")).await?;
+        let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
+        if matches!(state, "ended" | "waiting" | "parked") || tokio::time::Instant::now() > patience {
+            return Ok(run);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

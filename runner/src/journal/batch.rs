@@ -1,0 +1,172 @@
+//! One transaction's worth of entries, as rows.
+
+use std::collections::HashMap;
+
+use sqlx::Arguments;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
+
+use super::sql::{self, BatchTexts, MAX_ROWS, Shape};
+use super::{Entry, Payload, ViewRow};
+
+/// The most leaves in one transaction, unless one call brings more.
+pub(super) const MAX_LEAVES: usize = 256;
+/// The most bytes in one transaction, unless one call brings more.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
+
+/// The rows of a batch and the tree as it will be with them.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) frontier: Frontier,
+    leaves: Vec<(i64, Option<String>, Vec<u8>)>,
+    payloads: Vec<(i64, Payload)>,
+    views: Vec<ViewRow>,
+    /// Where the row of a view is in `views`: the last one of a batch wins.
+    places: HashMap<(&'static str, String), usize>,
+    subtrees: Vec<(Subtree, Hash)>,
+    removed: Vec<i64>,
+}
+
+impl Batch {
+    pub(super) fn new(frontier: Frontier) -> Self {
+        Self {
+            frontier,
+            leaves: Vec::new(),
+            payloads: Vec::new(),
+            views: Vec::new(),
+            places: HashMap::new(),
+            subtrees: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    /// Appends entries and says at which index the first will be.
+    pub(super) fn push(&mut self, entries: Vec<Entry>) -> u64 {
+        let first = self.frontier.size();
+        for entry in entries {
+            let index = signed(self.frontier.size());
+            let subtrees = &mut self.subtrees;
+            self.frontier.append(leaf_hash(&entry.leaf), |node, hash| {
+                if node.level.is_multiple_of(TILE_HEIGHT) {
+                    subtrees.push((node, hash));
+                }
+            });
+            self.leaves.push((index, entry.run, entry.leaf));
+            self.payloads.extend(entry.payload.map(|payload| (index, payload)));
+            entry.views.into_iter().for_each(|row| self.push_view(row));
+        }
+        first
+    }
+
+    /// Marks payloads for removal.
+    pub(super) fn remove(&mut self, indices: &[u64]) {
+        self.removed.extend(indices.iter().copied().map(signed));
+    }
+
+    fn push_view(&mut self, row: ViewRow) {
+        let place = *self.places.entry((row.kind, row.id.clone())).or_insert(self.views.len());
+        match self.views.get_mut(place) {
+            Some(earlier) => *earlier = row,
+            None => self.views.push(row),
+        }
+    }
+
+    /// Writes the batch as one transaction; after an error nothing of it is stored, or, when the commit
+    /// itself failed, nobody knows until the next start.
+    pub(super) async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        texts: &mut BatchTexts,
+    ) -> Result<(), sqlx::Error> {
+        let calls = self.calls();
+        let alone = self.subtrees.is_empty() && self.removed.is_empty();
+        for call in 0..calls {
+            let (shape, arguments) = self.call(call, calls, alone)?;
+            sqlx::query_with(texts.get(shape), arguments).execute(&mut *connection).await?;
+        }
+        if alone {
+            return Ok(());
+        }
+        for (node, hash) in &self.subtrees {
+            let put = sqlx::query(sql::PUT_SUBTREE).bind(i64::from(node.level / TILE_HEIGHT));
+            put.bind(signed(node.index)).bind(hash.0.to_vec()).execute(&mut *connection).await?;
+        }
+        for index in &self.removed {
+            sqlx::query(sql::REMOVE_PAYLOAD).bind(index).execute(&mut *connection).await?;
+        }
+        sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
+    }
+
+    fn calls(&self) -> usize {
+        let rows = self.leaves.len().max(self.payloads.len()).max(self.views.len());
+        rows.div_ceil(MAX_ROWS).max(1)
+    }
+
+    /// The text and the arguments of one of the calls; the first begins the transaction, the last commits
+    /// it unless more statements follow.
+    fn call(&self, call: usize, calls: usize, alone: bool) -> Result<(Shape, SqliteArguments), sqlx::Error> {
+        let leaves = part(&self.leaves, call);
+        let payloads = part(&self.payloads, call);
+        let views = part(&self.views, call);
+        let mut shape = Shape::holding(leaves.len(), payloads.len(), views.len());
+        shape.begin = call == 0;
+        shape.commit = alone && call + 1 == calls;
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * 8, 0);
+        let bound = || {
+            for (index, run, leaf) in leaves {
+                arguments.add(index)?;
+                arguments.add(run.as_deref())?;
+                arguments.add(leaf.as_slice())?;
+            }
+            fill(&mut arguments, (shape.leaves - leaves.len()) * 3)?;
+            for (index, payload) in payloads {
+                arguments.add(index)?;
+                arguments.add(&payload.salt[..])?;
+                arguments.add(payload.bytes.as_slice())?;
+            }
+            fill(&mut arguments, (shape.payloads - payloads.len()) * 3)?;
+            views.iter().try_for_each(|row| add_view(&mut arguments, row))?;
+            fill(&mut arguments, (shape.views - views.len()) * 8)
+        };
+        bound_or_encode(bound).map(|()| (shape, arguments))
+    }
+}
+
+type BoundError = sqlx::error::BoxDynError;
+
+fn bound_or_encode(bound: impl FnOnce() -> Result<(), BoundError>) -> Result<(), sqlx::Error> {
+    bound().map_err(sqlx::Error::Encode)
+}
+
+/// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
+pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    bound_or_encode(|| {
+        rows.iter().try_for_each(|row| add_view(&mut arguments, row))?;
+        fill(&mut arguments, (Shape::holding(0, 0, rows.len()).views - rows.len()) * 8)
+    })?;
+    Ok(arguments)
+}
+
+fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {
+    arguments.add(row.kind)?;
+    arguments.add(row.id.as_str())?;
+    arguments.add(row.sort)?;
+    arguments.add(row.state.as_str())?;
+    row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
+    arguments.add(row.doc.as_slice())
+}
+
+fn fill(arguments: &mut SqliteArguments, nulls: usize) -> Result<(), BoundError> {
+    (0..nulls).try_for_each(|_| arguments.add(None::<i64>))
+}
+
+fn part<T>(rows: &[T], call: usize) -> &[T] {
+    rows.chunks(MAX_ROWS).nth(call).unwrap_or_default()
+}
+
+/// The database's integers are signed; a journal of 2^63 entries is out of reach.
+pub(super) fn signed(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,269 @@
+//! Opening: whose data it is, whether it continues what was signed, and the tree's frontier, without
+//! reading the log.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+use staunch_core::tlog::Frontier;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::data_dir::DataDir;
+use super::error::JournalError;
+use super::health::{Health, HealthCell};
+use super::note::{NoteSigner, open_checkpoint};
+use super::reserve::Reserve;
+use super::sql::{self, BatchTexts};
+use super::writer::Writer;
+use super::{
+    CHECKPOINT_FILE, DATABASE_FILE, Entry, Inner, Journal, QUEUE_CALLS, QUEUE_KIB, RESERVE_FILE, Shared,
+    SignedCheckpoint, checkpoint, tree,
+};
+
+/// The reserve of a production journal.
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// The longest time without a checkpoint, unless configured otherwise.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(60);
+/// Connections that read at the same time at most.
+const READERS: u32 = 4;
+/// How long a writer waits for a lock that only a foreign program can hold.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Texts of batches that stay prepared.
+const PREPARED: usize = 256;
+
+/// Makes the entry that proves, in a quiet hour, that nothing was left out; it is given the journal's size.
+pub type MakeHeartbeat = Arc<dyn Fn(u64) -> Entry + Send + Sync>;
+
+/// How to open a journal.
+#[derive(Clone)]
+pub struct Options {
+    /// The data directory; made with mode 0700 when missing.
+    pub dir: PathBuf,
+    /// The log's name for its whole life, `<organisation>/<installation>/<log>`.
+    pub origin: String,
+    /// The key that signs checkpoints.
+    pub key: SigningKey,
+    /// The longest time without a checkpoint.
+    pub heartbeat: Duration,
+    /// The entry for a quiet hour; without it, no entries means no new checkpoint.
+    pub make_heartbeat: Option<MakeHeartbeat>,
+    /// The size of the reserve in bytes.
+    pub reserve_bytes: u64,
+}
+
+impl Options {
+    /// The usual settings, without heartbeat entries.
+    pub fn new(dir: impl Into<PathBuf>, origin: impl Into<String>, key: SigningKey) -> Self {
+        Self {
+            dir: dir.into(),
+            origin: origin.into(),
+            key,
+            heartbeat: DEFAULT_HEARTBEAT,
+            make_heartbeat: None,
+            reserve_bytes: RESERVE_BYTES,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dir, origin, key: _, heartbeat, make_heartbeat, reserve_bytes } = self;
+        f.debug_struct("Options")
+            .field("dir", dir)
+            .field("origin", origin)
+            .field("heartbeat", heartbeat)
+            .field("has_heartbeat_entry", &make_heartbeat.is_some())
+            .field("reserve_bytes", reserve_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal in a data directory, or begins one there.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] when another process has it open, [`JournalError::Mode`] when others can
+    /// touch it, [`JournalError::Forked`] when it does not continue its last checkpoint,
+    /// [`JournalError::Origin`], [`JournalError::Schema`], and what file system and database report.
+    pub async fn open(options: Options) -> Result<Self, JournalError> {
+        let signer = NoteSigner::new(&options.origin, options.key.clone());
+        let signer = signer.ok_or_else(|| JournalError::BadOrigin(options.origin.clone()))?;
+        let path = options.dir.clone();
+        let dir = tokio::task::spawn_blocking(move || DataDir::open(&path)).await;
+        let dir = Arc::new(dir.map_err(|_| JournalError::Closed)??);
+        let database = dir.ensure_file(DATABASE_FILE)?;
+        let mut connection = writing(&database)
+            .connect()
+            .await
+            .map_err(JournalError::database("open the journal's database"))?;
+        prepare_schema(&mut connection, dir.path(), &options.origin).await?;
+        let size: i64 = sqlx::query_scalar(sql::SIZE)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(JournalError::database("read the journal's size"))?;
+        let frontier = tree::frontier(&mut connection, size.unsigned_abs()).await?;
+        let served = last_checkpoint(&mut connection, &dir, &signer, &frontier).await?;
+        let journal = Self::start(options, signer, &dir, connection, frontier, served);
+        journal.inner.sign_checkpoint().await?;
+        Ok(journal)
+    }
+
+    fn start(
+        options: Options,
+        signer: NoteSigner,
+        dir: &Arc<DataDir>,
+        connection: SqliteConnection,
+        frontier: Frontier,
+        served: SignedCheckpoint,
+    ) -> Self {
+        let reserve = Reserve::new(dir.file(RESERVE_FILE), options.reserve_bytes);
+        let health = HealthCell::new();
+        if let Err(error) = reserve.make() {
+            health.set(Health::Tight, &format!("no space for the reserve: {error}"));
+        }
+        let (queue, commands) = mpsc::channel(QUEUE_CALLS);
+        let shared = Arc::new(Shared {
+            health,
+            head: Mutex::new(frontier.clone()),
+            size: watch::Sender::new(frontier.size()),
+            checkpoint: Mutex::new(served),
+        });
+        let writer = Writer {
+            connection,
+            queue: commands,
+            shared: Arc::clone(&shared),
+            reserve,
+            dir: Arc::clone(dir),
+            frontier,
+            texts: BatchTexts::default(),
+            unfolded: 0,
+        };
+        let inner = Arc::new(Inner {
+            shared,
+            queue,
+            room: Arc::new(Semaphore::new(QUEUE_KIB)),
+            pool: readers(&dir.file(DATABASE_FILE)),
+            signer,
+            signing: tokio::sync::Mutex::new(()),
+            dir: Arc::downgrade(dir),
+            closing: AtomicBool::new(false),
+        });
+        tokio::spawn(writer.run());
+        let signing =
+            checkpoint::keep_signing(Arc::downgrade(&inner), options.heartbeat, options.make_heartbeat);
+        tokio::spawn(signing);
+        Self { inner }
+    }
+}
+
+/// FULL syncs the write-ahead log with every commit. Folding it is the writer's business, whose errors are
+/// seen; extensions, memory mapping and temporary files stay off.
+fn writing(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(PREPARED)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+}
+
+fn readers(database: &Path) -> sqlx::SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(database)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(16)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging();
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+async fn prepare_schema(
+    connection: &mut SqliteConnection,
+    dir: &Path,
+    origin: &str,
+) -> Result<(), JournalError> {
+    let failed = || JournalError::database("prepare the journal's tables");
+    let tables: i64 =
+        sqlx::query_scalar(sql::HAS_SCHEMA).fetch_one(&mut *connection).await.map_err(failed())?;
+    if tables == 0 {
+        sqlx::raw_sql(sql::SCHEMA).execute(&mut *connection).await.map_err(failed())?;
+    }
+    let dir = || dir.to_owned();
+    for (key, expected) in [("schema", sql::SCHEMA_VERSION), ("origin", origin)] {
+        let found: Option<String> = sqlx::query_scalar(sql::META)
+            .bind(key)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed())?;
+        match found {
+            None => {
+                let put = sqlx::query(sql::PUT_META).bind(key).bind(expected);
+                put.execute(&mut *connection).await.map_err(failed())?;
+            }
+            Some(found) if found == expected => {}
+            Some(found) if key == "schema" => {
+                return Err(JournalError::Schema { dir: dir(), found, known: sql::SCHEMA_VERSION });
+            }
+            Some(found) => {
+                return Err(JournalError::Origin { dir: dir(), found, expected: expected.to_owned() });
+            }
+        }
+    }
+    connection.ping().await.map_err(failed())
+}
+
+/// The checkpoint that was served last, after proving that the log continues it.
+async fn last_checkpoint(
+    connection: &mut SqliteConnection,
+    dir: &DataDir,
+    signer: &NoteSigner,
+    frontier: &Frontier,
+) -> Result<SignedCheckpoint, JournalError> {
+    let path = dir.file(CHECKPOINT_FILE);
+    let forked = |reason: String| JournalError::Forked { dir: dir.path().to_owned(), reason };
+    let note = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && frontier.size() == 0 => {
+            return Ok(SignedCheckpoint { size: 0, note: Bytes::new() });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(forked(format!(
+                "it has {} entries and {} is missing",
+                frontier.size(),
+                path.display()
+            )));
+        }
+        read => read.map_err(JournalError::io("read", &path))?,
+    };
+    let signed = open_checkpoint(&note, std::slice::from_ref(signer.public()))
+        .map_err(|error| forked(format!("{}: {error}", path.display())))?;
+    if signed.size > frontier.size() {
+        let (size, signed) = (frontier.size(), signed.size);
+        return Err(forked(format!("it has {size} entries, the checkpoint covers {signed}")));
+    }
+    let root = tree::frontier(connection, signed.size).await?.root();
+    if root != signed.root {
+        return Err(forked(format!(
+            "its first {} entries have the root {root}, the checkpoint says {}",
+            signed.size, signed.root
+        )));
+    }
+    Ok(SignedCheckpoint { size: signed.size, note: note.into() })
+}

@@ -1,0 +1,225 @@
+//! All SQL of the journal.
+//!
+//! Portable to PostgreSQL except where a comment says `SQLite:`. Every call is a hop to the connection's
+//! thread, which costs more than the rows: a batch is sent as one query of several statements, and rows go
+//! in by multi-row inserts of a few fixed lengths, so that each text is prepared once. A shorter batch fills
+//! up with NULL rows, which the `WHERE` leaves out.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+/// Counts up when an older program could no longer read the tables.
+pub(super) const SCHEMA_VERSION: &str = "1";
+
+/// SQLite: the triggers' bodies, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
+pub(super) const SCHEMA: &str = "
+    BEGIN IMMEDIATE;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE journal (idx INTEGER PRIMARY KEY, run TEXT, leaf BLOB NOT NULL);
+    CREATE INDEX journal_run ON journal (run, idx) WHERE run IS NOT NULL;
+    CREATE TABLE payloads (
+        idx INTEGER PRIMARY KEY REFERENCES journal (idx), salt BLOB, bytes BLOB,
+        CHECK ((salt IS NULL) = (bytes IS NULL))
+    );
+    CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));
+    CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+    CREATE TABLE views (
+        kind TEXT NOT NULL, id TEXT NOT NULL, sort INTEGER NOT NULL, state TEXT NOT NULL,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
+    );
+    CREATE INDEX views_sort ON views (kind, sort, id);
+    CREATE INDEX views_state ON views (kind, state, sort, id);
+    CREATE INDEX views_k1 ON views (kind, k1, sort, id) WHERE k1 IS NOT NULL;
+    CREATE INDEX views_k2 ON views (kind, k2, sort, id) WHERE k2 IS NOT NULL;
+    CREATE INDEX views_k3 ON views (kind, k3, sort, id) WHERE k3 IS NOT NULL;
+    CREATE TABLE views_rebuilt (
+        kind TEXT NOT NULL, id TEXT NOT NULL, sort INTEGER NOT NULL, state TEXT NOT NULL,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
+    );
+    CREATE TRIGGER journal_keeps_entries BEFORE UPDATE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER journal_loses_nothing BEFORE DELETE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER payloads_are_only_removed BEFORE UPDATE ON payloads
+        WHEN NEW.bytes IS NOT NULL OR NEW.salt IS NOT NULL OR NEW.idx <> OLD.idx
+        BEGIN SELECT RAISE(ABORT, 'a payload can be removed but not changed'); END;
+    CREATE TRIGGER payloads_leave_a_mark BEFORE DELETE ON payloads
+        BEGIN SELECT RAISE(ABORT, 'a removed payload leaves its mark'); END;
+    CREATE TRIGGER subtrees_stay BEFORE UPDATE ON subtrees
+        BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
+    CREATE TRIGGER subtrees_lose_nothing BEFORE DELETE ON subtrees
+        BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
+    COMMIT;
+";
+
+/// SQLite: `sqlite_master`.
+pub(super) const HAS_SCHEMA: &str =
+    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'";
+pub(super) const META: &str = "SELECT value FROM meta WHERE key = ?";
+pub(super) const PUT_META: &str =
+    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+pub(super) const SIZE: &str = "SELECT coalesce(max(idx) + 1, 0) FROM journal";
+pub(super) const LEAVES: &str = "SELECT leaf FROM journal WHERE idx >= ? AND idx < ? ORDER BY idx";
+pub(super) const ENTRY: &str = "SELECT idx, run, leaf FROM journal WHERE idx = ?";
+pub(super) const ENTRIES: &str =
+    "SELECT idx, run, leaf FROM journal WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?";
+pub(super) const WITH_PAYLOADS: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
+    FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
+    WHERE journal.idx >= ? AND journal.idx < ? ORDER BY journal.idx";
+pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? ORDER BY idx LIMIT ?";
+pub(super) const RUN_ENTRIES: &str =
+    "SELECT idx, run, leaf FROM journal WHERE run = ? AND idx >= ? ORDER BY idx LIMIT ?";
+pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
+pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
+
+pub(super) const PAYLOAD: &str = "SELECT idx, salt, bytes FROM payloads WHERE idx = ?";
+pub(super) const PAYLOADS: &str =
+    "SELECT idx, salt, bytes FROM payloads WHERE idx >= ? AND idx < ? ORDER BY idx";
+pub(super) const REMOVE_PAYLOAD: &str = "UPDATE payloads SET salt = NULL, bytes = NULL WHERE idx = ?";
+/// SQLite: overwrites what is removed with zeros, and only then, because it costs writes.
+pub(super) const OVERWRITE_ON: &str = "PRAGMA secure_delete = ON";
+pub(super) const OVERWRITE_OFF: &str = "PRAGMA secure_delete = OFF";
+
+/// The newest checkpoints stay; how many is for people who look back, nothing depends on it.
+pub(super) const PUT_CHECKPOINT: &str = "BEGIN IMMEDIATE;
+    INSERT INTO checkpoints (size, note) VALUES (?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note;
+    DELETE FROM checkpoints WHERE size < (SELECT min(size) FROM
+        (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1000) AS newest);
+    COMMIT";
+/// A write that changes nothing but has to reach the disk.
+pub(super) const PROBE: &str = "INSERT INTO meta (key, value) VALUES ('probe', '0')
+    ON CONFLICT (key) DO UPDATE SET value = CASE meta.value WHEN '0' THEN '1' ELSE '0' END";
+/// SQLite: folds the write-ahead log into the database file.
+pub(super) const FOLD_WAL: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+
+pub(super) const VIEW: &str = "SELECT id, sort, state, k1, k2, k3, doc FROM views WHERE kind = ? AND id = ?";
+pub(super) const VIEW_COUNT: &str = "SELECT count(*) FROM views WHERE kind = ? AND state = ?";
+pub(super) const CLEAR_REBUILT: &str = "DELETE FROM views_rebuilt";
+pub(super) const DIFFERENCES: &str = "
+    SELECT DISTINCT kind, id FROM (
+        SELECT * FROM (SELECT kind, id, sort, state, k1, k2, k3, doc FROM views
+            EXCEPT SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt) AS lost
+        UNION ALL
+        SELECT * FROM (SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt
+            EXCEPT SELECT kind, id, sort, state, k1, k2, k3, doc FROM views) AS gained
+    ) AS differing ORDER BY kind, id LIMIT ?";
+pub(super) const SWAP_REBUILT: &str = "BEGIN IMMEDIATE;
+    DELETE FROM views;
+    INSERT INTO views (kind, id, sort, state, k1, k2, k3, doc)
+        SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt;
+    DELETE FROM views_rebuilt;
+    COMMIT";
+
+/// The listing of one kind: `columns` are those compared for equality, in the order of their arguments.
+/// After them come the cursor's sort and id, if any, and the limit.
+pub(super) fn list_views(columns: &[&'static str], newest_first: bool, after: bool) -> AssertSqlSafe<String> {
+    let mut sql = "SELECT id, sort, state, k1, k2, k3, doc FROM views WHERE kind = ?".to_owned();
+    for column in columns {
+        sql.push_str(" AND ");
+        sql.push_str(column);
+        sql.push_str(" = ?");
+    }
+    let (than, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
+    if after {
+        sql.push_str(" AND (sort, id) ");
+        sql.push_str(than);
+        sql.push_str(" (?, ?)");
+    }
+    sql.push_str(&format!(" ORDER BY sort {order}, id {order} LIMIT ?"));
+    AssertSqlSafe(sql)
+}
+
+/// The rows that one call takes of a table: lengths of the multi-row inserts.
+const LENGTHS: [usize; 9] = [0, 1, 2, 4, 8, 16, 32, 64, 128];
+/// The most rows of one table in one call.
+pub(super) const MAX_ROWS: usize = 128;
+
+/// The shape of one call of a batch; rows beyond those at hand are NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub(super) begin: bool,
+    pub(super) commit: bool,
+    pub(super) leaves: usize,
+    pub(super) payloads: usize,
+    pub(super) views: usize,
+}
+
+impl Shape {
+    /// The smallest shape that holds these rows, each at most [`MAX_ROWS`].
+    pub(super) fn holding(leaves: usize, payloads: usize, views: usize) -> Self {
+        let round = |rows| LENGTHS.into_iter().find(|length| *length >= rows).unwrap_or(MAX_ROWS);
+        Self {
+            begin: false,
+            commit: false,
+            leaves: round(leaves),
+            payloads: round(payloads),
+            views: round(views),
+        }
+    }
+}
+
+/// The texts of the calls that were used so far: at most one for each [`Shape`].
+#[derive(Debug, Default)]
+pub(super) struct BatchTexts(HashMap<Shape, Arc<str>>);
+
+impl BatchTexts {
+    pub(super) fn get(&mut self, shape: Shape) -> AssertSqlSafe<Arc<str>> {
+        let text = self.0.entry(shape).or_insert_with(|| batch(shape).into());
+        AssertSqlSafe(Arc::clone(text))
+    }
+}
+
+fn batch(shape: Shape) -> String {
+    let mut sql = String::new();
+    if shape.begin {
+        sql.push_str(BEGIN);
+        sql.push(';');
+    }
+    insert(&mut sql, "journal (idx, run, leaf)", shape.leaves, 3);
+    insert(&mut sql, "payloads (idx, salt, bytes)", shape.payloads, 3);
+    upsert_views(&mut sql, "views", shape.views);
+    if shape.commit {
+        sql.push_str(COMMIT);
+    }
+    sql
+}
+
+/// The insert of up to `rows` rows into the table that a rebuild fills.
+pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
+    let mut sql = String::with_capacity(4096);
+    upsert_views(&mut sql, "views_rebuilt", Shape::holding(0, 0, rows).views);
+    AssertSqlSafe(sql)
+}
+
+fn upsert_views(sql: &mut String, table: &'static str, rows: usize) {
+    if rows > 0 {
+        insert_rows(sql, &format!("{table} (kind, id, sort, state, k1, k2, k3, doc)"), rows, 8);
+        sql.push_str(
+            " ON CONFLICT (kind, id) DO UPDATE SET sort = excluded.sort, state = excluded.state,
+              k1 = excluded.k1, k2 = excluded.k2, k3 = excluded.k3, doc = excluded.doc;",
+        );
+    }
+}
+
+/// PostgreSQL will want the types of the parameters (`unnest` over arrays does it with one text).
+fn insert(sql: &mut String, into: &str, rows: usize, columns: usize) {
+    if rows > 0 {
+        insert_rows(sql, into, rows, columns);
+        sql.push(';');
+    }
+}
+
+fn insert_rows(sql: &mut String, into: &str, rows: usize, columns: usize) {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    let values = vec![row.as_str(); rows].join(",");
+    write!(sql, "INSERT INTO {into} SELECT * FROM (VALUES {values}) AS given WHERE column1 IS NOT NULL")
+        .expect("writing to a string does not fail");
+}
