@@ -58,25 +58,26 @@ fn define(instance: &mut LinkerInstance<'_, Run>, interface: &str) -> wasmtime::
     match interface {
         "cli/environment" => environment(instance),
         "cli/exit" => exit(instance),
-        "cli/stdin" => instance.func_wrap("get-stdin", |_, (): ()| Ok((Resource::<Input>::new_own(0),))),
-        "cli/stdout" => instance.func_wrap("get-stdout", |_, (): ()| Ok((Resource::<Output>::new_own(io::STDOUT),))),
-        "cli/stderr" => instance.func_wrap("get-stderr", |_, (): ()| Ok((Resource::<Output>::new_own(io::STDERR),))),
+        "cli/stdin" => stream::<Input>(instance, "input-stream", "get-stdin", 0),
+        "cli/stdout" => stream::<Output>(instance, "output-stream", "get-stdout", io::STDOUT),
+        "cli/stderr" => stream::<Output>(instance, "output-stream", "get-stderr", io::STDERR),
         "cli/terminal-input" => handle::<Terminal>(instance, "terminal-input"),
         "cli/terminal-output" => handle::<Terminal>(instance, "terminal-output"),
-        "cli/terminal-stdin" => no_terminal(instance, "get-terminal-stdin"),
-        "cli/terminal-stdout" => no_terminal(instance, "get-terminal-stdout"),
-        "cli/terminal-stderr" => no_terminal(instance, "get-terminal-stderr"),
+        "cli/terminal-stdin" => no_terminal(instance, "terminal-input", "get-terminal-stdin"),
+        "cli/terminal-stdout" => no_terminal(instance, "terminal-output", "get-terminal-stdout"),
+        "cli/terminal-stderr" => no_terminal(instance, "terminal-output", "get-terminal-stderr"),
         "clocks/wall-clock" => wall_clock(instance),
         "clocks/monotonic-clock" => monotonic_clock(instance),
         "random/random" => random(instance, "get-random-bytes", "get-random-u64"),
         "random/insecure" => random(instance, "get-insecure-random-bytes", "get-insecure-random-u64"),
-        "random/insecure-seed" => instance.func_wrap("insecure-seed", |mut store: StoreContextMut<'_, Run>, (): ()| {
-            let run = store.data_mut();
-            Ok(((draw_u64(run), draw_u64(run)),))
-        }),
+        "random/insecure-seed" => {
+            instance.func_wrap("insecure-seed", |mut store: StoreContextMut<'_, Run>, (): ()| {
+                let run = store.data_mut();
+                Ok(((draw_u64(run), draw_u64(run)),))
+            })
+        }
         "filesystem/types" => handle::<Descriptor>(instance, "descriptor"),
-        "filesystem/preopens" => instance
-            .func_wrap("get-directories", |_, (): ()| Ok((Vec::<(Resource<Descriptor>, String)>::new(),))),
+        "filesystem/preopens" => preopens(instance),
         "io/error" => io::error(instance),
         "io/poll" => io::poll(instance),
         "io/streams" => io::streams(instance),
@@ -84,12 +85,28 @@ fn define(instance: &mut LinkerInstance<'_, Run>, interface: &str) -> wasmtime::
     }
 }
 
-/// A resource type of which there is never an instance.
+/// Defines a resource type, or names one again where an interface uses another's.
 fn handle<T: 'static>(instance: &mut LinkerInstance<'_, Run>, name: &str) -> wasmtime::Result<()> {
     instance.resource(name, ResourceType::host::<T>(), |_, _| Ok(()))
 }
 
-fn no_terminal(instance: &mut LinkerInstance<'_, Run>, name: &str) -> wasmtime::Result<()> {
+fn stream<T: 'static>(
+    instance: &mut LinkerInstance<'_, Run>,
+    kind: &str,
+    name: &str,
+    number: u32,
+) -> wasmtime::Result<()> {
+    handle::<T>(instance, kind)?;
+    instance.func_wrap(name, move |_, (): ()| Ok((Resource::<T>::new_own(number),)))
+}
+
+fn preopens(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
+    handle::<Descriptor>(instance, "descriptor")?;
+    instance.func_wrap("get-directories", |_, (): ()| Ok((Vec::<(Resource<Descriptor>, String)>::new(),)))
+}
+
+fn no_terminal(instance: &mut LinkerInstance<'_, Run>, kind: &str, name: &str) -> wasmtime::Result<()> {
+    handle::<Terminal>(instance, kind)?;
     instance.func_wrap(name, |_, (): ()| Ok((None::<Resource<Terminal>>,)))
 }
 
@@ -116,6 +133,7 @@ fn wall_clock(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
 }
 
 fn monotonic_clock(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
+    handle::<Pollable>(instance, "pollable")?;
     instance.func_wrap("now", |mut store: StoreContextMut<'_, Run>, (): ()| {
         let run = store.data_mut();
         run.monotonic += TICK_NANOSECONDS;
@@ -137,7 +155,9 @@ fn monotonic_clock(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<(
 fn random(instance: &mut LinkerInstance<'_, Run>, bytes: &str, word: &str) -> wasmtime::Result<()> {
     instance.func_wrap(bytes, |mut store: StoreContextMut<'_, Run>, (length,): (u64,)| {
         if length > MAX_RANDOM {
-            return Err(Stop::limit("random", format!("{length} random bytes are more than {MAX_RANDOM}")).into());
+            return Err(
+                Stop::limit("random", format!("{length} random bytes are more than {MAX_RANDOM}")).into()
+            );
         }
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
         store.data_mut().draw(&mut bytes);

@@ -1,8 +1,9 @@
 //! `wasi:io`: an input that is at its end, outputs that go to the log, and waits that are over at once.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource, ResourceType};
+use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
 
+use super::handle;
 use crate::sandbox::job::LogLevel;
 use crate::sandbox::run::Run;
 
@@ -32,14 +33,14 @@ enum StreamError {
 type Streamed<T> = Result<T, StreamError>;
 
 pub(super) fn error(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
-    instance.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))?;
+    handle::<IoError>(instance, "error")?;
     instance.func_wrap("[method]error.to-debug-string", |_, (_,): (Resource<IoError>,)| {
         Ok(("no such thing in the sandbox".to_owned(),))
     })
 }
 
 pub(super) fn poll(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
-    instance.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
+    handle::<Pollable>(instance, "pollable")?;
     instance.func_wrap("[method]pollable.ready", |_, (_,): (Resource<Pollable>,)| Ok((true,)))?;
     instance.func_wrap("[method]pollable.block", |_, (_,): (Resource<Pollable>,)| Ok(()))?;
     instance.func_wrap("poll", |_, (all,): (Vec<Resource<Pollable>>,)| {
@@ -48,8 +49,10 @@ pub(super) fn poll(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<(
 }
 
 pub(super) fn streams(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Result<()> {
-    instance.resource("input-stream", ResourceType::host::<Input>(), |_, _| Ok(()))?;
-    instance.resource("output-stream", ResourceType::host::<Output>(), |_, _| Ok(()))?;
+    handle::<IoError>(instance, "error")?;
+    handle::<Pollable>(instance, "pollable")?;
+    handle::<Input>(instance, "input-stream")?;
+    handle::<Output>(instance, "output-stream")?;
     for name in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
         instance.func_wrap(name, |_, (_, _): (Resource<Input>, u64)| {
             Ok((Streamed::<Vec<u8>>::Err(StreamError::Closed),))
@@ -65,10 +68,13 @@ pub(super) fn streams(instance: &mut LinkerInstance<'_, Run>) -> wasmtime::Resul
         Ok((Streamed::Ok(WRITE_AT_ONCE),))
     })?;
     for name in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
-        instance.func_wrap(name, |mut store: StoreContextMut<'_, Run>, (to, bytes): (Resource<Output>, Vec<u8>)| {
-            store.data_mut().print(to.rep(), &bytes);
-            Ok((Streamed::Ok(()),))
-        })?;
+        instance.func_wrap(
+            name,
+            |mut store: StoreContextMut<'_, Run>, (to, bytes): (Resource<Output>, Vec<u8>)| {
+                store.data_mut().print(to.rep(), &bytes);
+                Ok((Streamed::Ok(()),))
+            },
+        )?;
     }
     for name in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
         instance.func_wrap(name, |_, (_,): (Resource<Output>,)| Ok((Streamed::Ok(()),)))?;
