@@ -271,6 +271,7 @@ fn waiting() -> Run {
             separation: true,
         }),
         approvals: vec![Approval { by: "ada".to_owned(), at: time(1), plan, comment: None }],
+        given_up: None,
         approved: false,
         question: None,
         baseline: None,
