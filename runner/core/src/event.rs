@@ -396,6 +396,8 @@ facts! {
             effects: u32,
             /// Whether people are asked.
             ask: bool,
+            /// Digest of the policy that it was judged by.
+            policy: Digest,
         }
         payload {
             /// The plan, step by step.

@@ -171,6 +171,14 @@ pub struct Ask {
     pub separation: bool,
 }
 
+impl Ask {
+    /// Whether it asks for the same approvals of the same people, whenever it expires.
+    #[must_use]
+    pub fn same_question(&self, other: &Self) -> bool {
+        self.approvals == other.approvals && self.roles == other.roles && self.separation == other.separation
+    }
+}
+
 /// How the recovery of one run is verified, with everything rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyPlan {
@@ -278,6 +286,8 @@ pub struct Run {
     pub approvals: Vec<Approval>,
     /// Why it is to come to its end, with what was done as it is.
     pub given_up: Option<Reason>,
+    /// When it was parked last.
+    pub parked_at: Option<DateTime<Utc>>,
     /// Whether the permit that it acts under was given by people.
     pub approved: bool,
     /// The effect outside the plan that it is parked on.
@@ -358,6 +368,7 @@ impl Run {
             ask: None,
             approvals: Vec::new(),
             given_up: None,
+            parked_at: None,
             approved: false,
             question: None,
             baseline: None,
@@ -382,7 +393,7 @@ impl Run {
         }
         match &event.fact {
             Fact::RunPlanning(..) => self.state = State::Planning,
-            Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf.plan, outside.get()),
+            Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf, outside.get()),
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
             Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
             Fact::RunResumed(..) => self.state = State::Running,
@@ -393,7 +404,7 @@ impl Run {
                 }
             }
             Fact::StepEnded(leaf, outside) => self.step_ended(leaf.step, &leaf.ending, outside.get()),
-            Fact::RunParked(leaf, outside) => self.parked(leaf.code, outside.get()),
+            Fact::RunParked(leaf, outside) => self.parked(event.at, leaf.code, outside.get()),
             Fact::RunVerifying(..) => self.state = State::Verifying,
             Fact::RunGivenUp(leaf, outside) => self.give_up(leaf.code, outside.get()),
             Fact::CallDenied(leaf, outside) => self.denied(leaf.step, outside.get()),
@@ -432,11 +443,23 @@ impl Run {
         }
     }
 
-    fn planned(&mut self, at: DateTime<Utc>, plan: Digest, outside: Option<&payload::RunPlanned>) {
-        if self.plan != Some(plan) {
+    fn planned(
+        &mut self,
+        at: DateTime<Utc>,
+        leaf: &crate::event::RunPlanned,
+        outside: Option<&payload::RunPlanned>,
+    ) {
+        let asked = outside.and_then(|outside| outside.asked.as_ref());
+        let same_question = match (&self.ask, asked) {
+            (Some(before), Some(now)) => before.same_question(now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if self.plan != Some(leaf.plan) || !same_question {
             self.approvals.clear();
         }
-        self.plan = Some(plan);
+        self.plan = Some(leaf.plan);
+        self.policy = leaf.policy;
         self.planned_at = Some(at);
         self.question = None;
         let Some(outside) = outside else { return };
@@ -491,8 +514,9 @@ impl Run {
         }
     }
 
-    fn parked(&mut self, code: Code, outside: Option<&payload::RunParked>) {
+    fn parked(&mut self, at: DateTime<Utc>, code: Code, outside: Option<&payload::RunParked>) {
         self.state = State::Parked;
+        self.parked_at = Some(at);
         self.reason = Some(Reason::new(code, outside.map_or(REMOVED, |o| o.message.as_str())));
         self.question = outside.and_then(|o| o.question.clone());
         self.ask = outside.and_then(|o| o.asked.clone());

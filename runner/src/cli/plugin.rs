@@ -77,7 +77,7 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             }
             Ok(())
         }
-        PluginCommand::Test { directory } => test(&directory, output).await,
+        PluginCommand::Test { directory, bless } => test(&directory, bless, output).await,
     }
 }
 
@@ -116,7 +116,7 @@ fn build(directory: &Path, output: &Output) -> Result<Built, Failure> {
 }
 
 /// Runs the scenarios with the build that is there; builds first when there is none, or the source is newer.
-async fn test(directory: &Path, output: &Output) -> Done {
+async fn test(directory: &Path, bless: bool, output: &Output) -> Done {
     let built = build(directory, output)?;
     let bytes = read(&built.file)?;
     let unverified = UnverifiedBuild::for_scripted_world(&name(&built.file), bytes.to_vec())
@@ -136,6 +136,11 @@ async fn test(directory: &Path, output: &Output) -> Done {
         .map_err(|error| Failure::Refused(chain(&error)))?;
     if output.is_json() {
         output.json(&json!(report));
+    }
+    if bless {
+        let changed = scenario::bless(directory, &report).map_err(|error| Failure::Refused(chain(&error)))?;
+        output.note(&format!("blessed {} of {} scenarios", changed.len(), report.scenarios.len()));
+        return Ok(());
     }
     let failed = report.scenarios.iter().filter(|scenario| !scenario.passed).count();
     if failed > 0 {

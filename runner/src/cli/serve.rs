@@ -175,5 +175,6 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
         set.trust = trust;
     });
     app.reload(sources);
+    pipeline.decide_again();
     tracing::info!("configuration and policies are loaded again");
 }

@@ -119,14 +119,21 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
         }
         None => {
             let under_way = UnderWay { app: app.clone(), key, done: false };
-            let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-            under_way.keep(response).await
+            // To its end even when the client goes away: what was begun must not be begun again by the retry.
+            let work = tokio::spawn(async move {
+                let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+                under_way.keep(response).await
+            });
+            work.await.unwrap_or_else(|_| {
+                let detail = "the request broke; the log tells more";
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+            })
         }
     }
 }
 
-/// A request whose answer is not known yet. When it is dropped without one, because the client went away or the
-/// handler broke, the key is free again.
+/// A request whose answer is not known yet. When it is dropped without one, because the handler broke, the key is
+/// free again.
 struct UnderWay {
     app: App,
     key: Digest,

@@ -107,6 +107,10 @@ pub(super) fn planned_effects(step: &Step) -> Vec<PlannedEffect> {
 async fn fail(live: &LiveRun, run: &Run, reason: Reason) -> Result<StepEnd, Interrupted> {
     if run.touched_the_world() {
         // The probes have the word about what was done; the reason stands with the step.
+        let step = run.steps.iter().position(|step| step.ending.is_none()).unwrap_or_default();
+        let number = u32::try_from(step).unwrap_or(u32::MAX);
+        let fact = step_ended(number, reason.code.as_str(), 0, None, Some(reason.message), Vec::new());
+        live.record(vec![fact], Wait::Rides).await?;
         return Ok(StepEnd::Stop);
     }
     end(live, End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }).await?;
@@ -201,7 +205,8 @@ async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd,
             return Ok(StepEnd::Parked);
         }
     };
-    let ask = shared.question_for(&run);
+    let mut ask = shared.question_for(&run);
+    ask.expires = shared.now() + gate::PARKED_FOR;
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     let fact = planned.fact(Some(ask), ruling.decisions, Vec::new());
     live.record(vec![fact], Wait::Durable).await?;

@@ -260,22 +260,25 @@ async fn wait_for_people(
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Option<ActPermit>, Interrupted> {
+    let _waits = shared.waits();
+    let mut its_turn = turn.is_some();
     loop {
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
         if matches!(state, State::Ended | State::Verifying) {
             return Ok(None);
         }
+        if state == State::Waiting && shared.alert_is_over(live).await {
+            let message = "the alert was over before anybody approved, or before the run's turn came";
+            end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message)).await?;
+            return Ok(None);
+        }
         let now = shared.now();
         match live.look(|run| gate::permit_approved(run, now)).await {
-            Ok(permit) => {
-                if turn.is_none() {
-                    *turn = turn_again(shared, live).await;
-                }
-                if matches!(live.look(|run| run.state).await, State::Ended | State::Verifying) {
-                    return Ok(None);
-                }
-                live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
-                return Ok(Some(permit));
+            Ok(permit) if its_turn => return cross(shared, live, permit).await,
+            // All of it is asked once more when the turn has come.
+            Ok(_) => {
+                (*turn, its_turn) = next_turn(shared, live).await;
+                continue;
             }
             Err(reason) if reason.code == Code::Expired => {
                 expire(live, reason).await?;
@@ -289,6 +292,34 @@ async fn wait_for_people(
             () = tokio::time::sleep(rest) => {}
         }
     }
+}
+
+/// The turn at the run's target, and whether it has come. When too many wait, it is asked for again a little later.
+async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
+    match shared.ask_turn(&live.snapshot().await) {
+        Place::Now(turn) => (turn, true),
+        Place::Later(receiver) => (turn_or_end(live, receiver).await, true),
+        Place::Full => {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (None, false)
+        }
+    }
+}
+
+/// From a permit of people into acting: halts, standing and the alert have their say once more.
+async fn cross(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    permit: ActPermit,
+) -> Result<Option<ActPermit>, Interrupted> {
+    if live.look(|run| run.state).await == State::Waiting
+        && let Err(refusals) = shared.pre_gate_again(live).await
+    {
+        end(live, refused(refusals)).await?;
+        return Ok(None);
+    }
+    live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
+    Ok(Some(permit))
 }
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
@@ -313,6 +344,13 @@ async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
 
 /// Goes on by replay, under the permit that the run had.
 async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Interrupted> {
+    if let Err(refusals) = shared.pre_gate_again(live).await {
+        let reason = refused(refusals).reason;
+        let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
+        let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
+        live.record(vec![fact], Wait::Durable).await?;
+        return Ok(Acted::Done);
+    }
     match live.look(gate::permit_again).await {
         Ok(permit) => act::act(shared, live, permit).await,
         Err(reason) => {
@@ -360,6 +398,7 @@ async fn parked(
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Acted, Interrupted> {
+    let _waits = shared.waits();
     loop {
         let run = live.snapshot().await;
         if run.state == State::Ended {
@@ -379,7 +418,7 @@ async fn parked(
                 None => Ok(over_or_done(live).await),
             };
         }
-        let parked_until = run.started_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
+        let parked_until = run.parked_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
         let now = shared.now();
         if now >= parked_until {
             let reason = Reason::new(Code::Expired, format!("nobody decided before {parked_until}"));

@@ -230,7 +230,9 @@ impl Pipeline {
         rules: Rules,
         halt_file: PathBuf,
     ) -> Result<Self, OpenError> {
+        let began = clock.now();
         let shared = Arc::new(Shared {
+            began,
             scribe: Scribe::new(journal, clock),
             sandbox,
             plugins: Plugins::new(set),
@@ -244,6 +246,7 @@ impl Pipeline {
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
             refusals: shared::Throttle::default(),
+            waiting: Arc::default(),
         });
         let pipeline = Self(shared);
         let rules = pipeline.rules();
@@ -316,6 +319,11 @@ impl Pipeline {
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
+    }
+
+    /// Decides again about the runs that wait: to be called when new rules, grants and secrets are all in force.
+    pub fn decide_again(&self) {
+        self.0.tracker.spawn(requests::decide_again(Arc::clone(&self.0)));
     }
 
     /// Runs something to its end even when the caller goes away: what is half written down must be finished.

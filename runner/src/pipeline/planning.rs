@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::plan::{Plan, Recorded, StepPlan};
 use staunch_core::policy::PluginKind;
@@ -21,6 +22,7 @@ use crate::sandbox::{Ending, LogLine, Mode, Report};
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) at: DateTime<Utc>,
+    policy: Digest,
     log: Vec<String>,
     kind: PluginKind,
     summary: String,
@@ -33,6 +35,7 @@ impl Planned {
             plan: self.plan.digest,
             effects: u32::try_from(self.plan.effects()).unwrap_or(u32::MAX),
             ask: asked.is_some(),
+            policy: self.policy,
         };
         let mut decisions = decisions;
         let count = self.plan.effects();

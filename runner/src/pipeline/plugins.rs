@@ -280,7 +280,8 @@ impl Plugins {
             version: manifest.version.to_string(),
             kind: plugin.kind(),
             effects: Effects::from(manifest.effects),
-            standing: standing.unwrap_or(Standing::Approve),
+            // Absence denies: what nothing is known of may plan and no more.
+            standing: standing.unwrap_or(Standing::Observe),
             capabilities: plugin.capabilities.clone(),
         }
     }

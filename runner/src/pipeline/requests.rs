@@ -169,7 +169,7 @@ pub(super) async fn run_plugin(
 /// Makes a run that a person asked for, and launches it once its beginning is durable.
 async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'_>) -> Result<Run, Refusal> {
     let rules = shared.rules();
-    if shared.runs.len() >= rules.config.queue {
+    if !shared.has_room() {
         return Err(Refusal::QueueFull);
     }
     let (line, new) = new_run(shared, &rules, runbook, request).map_err(refused)?;
@@ -269,19 +269,64 @@ async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
     let ruling = rule::rule(shared, live, run, &planned.plan);
+    if run.state == State::Waiting
+        && let Some(over) = over_by_rule(&ruling)
+    {
+        let reason = over.reason.clone();
+        live.record(
+            vec![planned.fact(None, ruling.decisions, Vec::new()), over.fact(None, None)],
+            Wait::Durable,
+        )
+        .await?;
+        live.wake();
+        return Err(Refusal::Conflict(reason));
+    }
     if let Some(reason) = ruling.refused {
         return Err(Refusal::Conflict(reason));
     }
     let before = plan_in(run);
-    let changes = planned.plan.changes_since(&before);
-    let same = run.plan == Some(planned.plan.digest);
-    let ask = if same { run.ask.clone() } else { Some(shared.question_for(run)) };
+    let mut changes = planned.plan.changes_since(&before);
+    // Rules that ask for less than before do not take back a question that was put.
+    let asked = ruling.ask.unwrap_or_else(|| shared.question_for(run));
+    let same_question = run.ask.as_ref().is_some_and(|before| before.same_question(&asked));
+    let same = run.plan == Some(planned.plan.digest) && same_question;
+    if !same_question {
+        changes.push("the rules ask for other approvals now".to_owned());
+    }
+    let ask = if same { run.ask.clone() } else { Some(asked) };
     let fact = planned.fact(ask, ruling.decisions, changes.clone());
     live.record(vec![fact], Wait::Durable).await?;
     if same {
         return Ok(());
     }
     Err(Refusal::PlanChanged { run: Box::new(live.snapshot().await), changes })
+}
+
+/// How a run ends that waited and that the rules, as they are now, do not let act.
+fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
+    if let Some(reason) = ruling.refused.clone() {
+        return Some(End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() });
+    }
+    ruling
+        .observe
+        .then(|| End::new(Outcome::Observed, Code::Observe, "nothing lets it do more than plan now"))
+}
+
+/// Decides again about all runs that wait, because the rules changed. What is decided the same keeps its
+/// approvals.
+pub(super) async fn decide_again(shared: Arc<Shared>) {
+    for live in shared.runs.all() {
+        let run = live.snapshot().await;
+        if run.state != State::Waiting {
+            continue;
+        }
+        match replan(&shared, &live, &run).await {
+            Ok(()) | Err(Refusal::Conflict(_) | Refusal::PlanChanged { .. }) => {}
+            Err(error) => {
+                tracing::warn!(run.id = %run.id, error = %error, "run {} is not decided again", run.id);
+            }
+        }
+    }
 }
 
 /// The plan that a run holds, for comparing.

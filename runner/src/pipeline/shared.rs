@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use staunch_core::alert::Alert;
 use staunch_core::decision::Decision;
 use staunch_core::event::Event;
 use staunch_core::gate::{self, PreGateFacts};
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::policy::{Policies, Runbook};
-use staunch_core::record::{AlertRecord, Standing};
+use staunch_core::record::{AlertRecord, Known, Standing};
 use staunch_core::run::{Ask, Run};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -26,7 +28,7 @@ use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
 use super::{ReadError, RunEntry, drive, views};
 use crate::config::Config;
-use crate::journal::{Journal, JournalError, MAX_PAGE};
+use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
 use crate::sandbox::{Job, ProbeGrants, Report, Sandbox};
 
@@ -45,6 +47,19 @@ pub struct Rules {
     pub config_digest: Digest,
     /// Digest over all policy files.
     pub policies_digest: Digest,
+}
+
+/// How many times as many runs may wait for people as may be under way.
+const MOST_WAITING: usize = 10;
+
+/// A run that waits for people.
+#[derive(Debug)]
+pub(super) struct Waits(Arc<AtomicUsize>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Refused deliveries that are written down in one second.
@@ -80,6 +95,9 @@ pub(super) struct Shared {
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
     pub(super) refusals: Throttle,
+    /// When this daemon began.
+    pub(super) began: DateTime<Utc>,
+    pub(super) waiting: Arc<AtomicUsize>,
     /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
     pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
 }
@@ -100,9 +118,12 @@ impl Shared {
             .or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
     }
 
-    /// Digest of what a run of the runbook was made under.
+    /// Digest of what a run of the runbook is judged by: the policies about it, and the configuration, whose hosts,
+    /// grants and probes have a say too.
     pub(super) fn policy_digest(&self, runbook: &Runbook) -> Digest {
-        self.rules().policies.policy_digest(&runbook.name).unwrap_or(runbook.digest)
+        let rules = self.rules();
+        let policies = rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest);
+        Digest::of_parts(&[policies.as_bytes(), rules.config_digest.as_bytes()])
     }
 
     /// Executes a job when a worker is free: the one call of the sandbox.
@@ -146,6 +167,45 @@ impl Shared {
     pub(super) fn ask_turn(&self, run: &Run) -> Place {
         let parallel = self.runbook(&run.runbook).is_some_and(|runbook| runbook.parallel);
         self.turns.ask(if parallel { None } else { run.target.as_deref() })
+    }
+
+    /// Whether the alert that a run answers is over.
+    pub(super) async fn alert_is_over(&self, live: &LiveRun) -> bool {
+        let Some(id) = live.alert() else { return false };
+        matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved)
+    }
+
+    /// The latest firing of the same alert among those that memory does not hold any more. Only a firing that began
+    /// before this daemon did can be among them.
+    pub(super) async fn known_before(&self, source: &str, alert: &Alert) -> Result<Option<Known>, ReadError> {
+        if alert.starts_at.is_none_or(|start| start >= self.began) {
+            return Ok(None);
+        }
+        let query = ViewQuery {
+            kind: views::ALERT,
+            state: None,
+            keys: [Some(source.to_owned()), Some(alert.fingerprint.clone()), None],
+            after: None,
+            limit: 1,
+            newest_first: true,
+        };
+        let rows = self.scribe.journal().views(&query).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let record: AlertRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+        Ok(Some(Known::from(&record)))
+    }
+
+    /// Counts a run as waiting for people while the value lives: those do not fill the queue.
+    pub(super) fn waits(&self) -> Waits {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(Arc::clone(&self.waiting))
+    }
+
+    /// Whether another run may begin. Runs that wait for people have a bound of their own.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.rules().config.queue;
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.runs.len().saturating_sub(waiting) < queue && waiting < queue.saturating_mul(MOST_WAITING)
     }
 
     /// Asks the pre-gate once more, when a run's turn comes late.

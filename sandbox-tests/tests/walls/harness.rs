@@ -272,6 +272,7 @@ fn waiting() -> Run {
         }),
         approvals: vec![Approval { by: "ada".to_owned(), at: time(1), plan, comment: None }],
         given_up: None,
+        parked_at: None,
         approved: false,
         question: None,
         baseline: None,

@@ -37,6 +37,7 @@ fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
             .map(|(by, plan)| Approval { by: (*by).to_owned(), at: at(1), plan: *plan, comment: None })
             .collect(),
         given_up: None,
+        parked_at: None,
         approved: false,
         question: None,
         baseline: None,
