@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, KeypairBytes, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
@@ -79,7 +79,8 @@ pub fn generate(file: &Path) -> Result<KeyPair, KeyError> {
     random(&mut *seed);
     let key = SigningKey::from_bytes(&seed);
     let malformed = |kind, form, message: String| KeyError::Malformed { path: file.to_owned(), kind, form, message };
-    let private = key
+    // Without the public half: OpenSSL 3.0 does not read the form with it.
+    let private = KeypairBytes { secret_key: key.to_bytes(), public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| malformed("private", "PKCS#8", error.to_string()))?;
     let public = key

@@ -14,3 +14,4 @@ pub mod people;
 pub mod pipeline;
 pub mod plugin;
 pub mod sandbox;
+pub mod scenario;

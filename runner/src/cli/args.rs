@@ -50,7 +50,7 @@ pub enum Command {
     /// Run the daemon
     Serve(ServeArgs),
     /// Validate configuration, policies, cases, plugins and signatures
-    Check(CheckArgs),
+    Check,
     /// A whole story on one machine: an alert, a plan, an approval, a fix, a verified journal
     Demo(DemoArgs),
     /// Alerts: list, show, why, and parse a body offline
@@ -104,17 +104,6 @@ pub struct ServeArgs {
     /// Log as JSON lines.
     #[arg(long)]
     pub log_json: bool,
-    /// Filled in from the global flag.
-    #[arg(skip)]
-    pub config: Option<PathBuf>,
-}
-
-/// `check`
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Filled in from the global flag.
-    #[arg(skip)]
-    pub config: Option<PathBuf>,
 }
 
 /// `demo`

@@ -8,7 +8,6 @@ use serde_json::json;
 use staunch_core::id::Digest;
 use staunch_core::policy::{Policies, Position, Problem};
 
-use super::args::CheckArgs;
 use super::output::Output;
 use super::{Done, Failure, local};
 use crate::clock::Clock;
@@ -138,12 +137,11 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     problems
 }
 
-pub(super) fn run(args: &CheckArgs, output: &Output) -> Done {
-    let path = args.config.clone().unwrap_or_else(|| PathBuf::from("staunch.yaml"));
+pub(super) fn run(path: &Path, output: &Output) -> Done {
     if !path.exists() {
         return Err(Failure::Usage(format!("there is no configuration {}", path.display())));
     }
-    let (problems, failed) = match load(&path) {
+    let (problems, failed) = match load(path) {
         Ok(checked) => (checked.warnings, false),
         Err(problems) => (problems, true),
     };

@@ -25,7 +25,8 @@ const AUTHOR_KEY: &str = "keys/author.key";
 const OWNED: [&str; 5] = ["staunch.yaml", "keys", "policies", "plugins", "data"];
 
 pub(super) async fn run(args: &InitArgs, output: &Output) -> Done {
-    let root = &args.directory;
+    let root = &std::path::absolute(&args.directory)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", args.directory.display())))?;
     if let Some(there) = OWNED.iter().map(|name| root.join(name)).find(|path| path.exists()) {
         let message = format!("{} is there already, and init overwrites nothing", there.display());
         return Err(Failure::Refused(message));

@@ -30,10 +30,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// While this file exists in the data folder, nothing acts.
 const HALT_FILE: &str = "HALT";
 
-pub(super) async fn run(args: &ServeArgs, output: &Output) -> Done {
+pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done {
     logging(args)?;
-    let path = args.config.clone().unwrap_or_else(|| PathBuf::from("staunch.yaml"));
-    let checked = load(&path).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+    let checked = load(path).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
     for warning in &checked.warnings {
         tracing::warn!("{warning}");
     }
@@ -44,15 +43,16 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Done {
         .await
         .map_err(|error| Failure::Unreachable(format!("listen: {listen} cannot be bound: {error}")))?;
     let address = listener.local_addr().map_err(|error| Failure::Unreachable(format!("listen: {error}")))?;
+    let routes = router(app.clone());
     announce(output, &data, address);
     let stop = CancellationToken::new();
-    let reloads = tokio::spawn(watch_signals(stop.clone(), app.clone(), pipeline.clone(), path));
+    let reloads = tokio::spawn(watch_signals(stop.clone(), app.clone(), pipeline.clone(), path.to_owned()));
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting to fill a packet would only delay them.
         drop(stream.set_nodelay(true));
     });
     let stopping = stop.clone();
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.

@@ -27,8 +27,8 @@ pub(super) struct Receipt {
     pub alerts: Vec<Accepted>,
 }
 
-/// A delivery of a configured source.
-#[utoipa::path(post, path = "/v1/alerts/{source}", tag = "alerts",
+/// A delivery of a configured source; `id` is the source's name.
+#[utoipa::path(post, path = "/v1/alerts/{id}", tag = "alerts",
     request_body(content = String, content_type = "application/json"),
     responses((status = 202, body = Receipt), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -42,8 +42,9 @@ pub(super) async fn receive(
     Ok((StatusCode::ACCEPTED, Json(Receipt { alerts })))
 }
 
-/// A delivery of a source that can set no header: the token is in the path, and never in a log.
-#[utoipa::path(post, path = "/v1/alerts/{source}/{token}", tag = "alerts",
+/// A delivery of a source that can set no header: `id` is the source's name, and the token is in the path, and
+/// never in a log.
+#[utoipa::path(post, path = "/v1/alerts/{id}/{token}", tag = "alerts",
     request_body(content = String, content_type = "application/json"),
     responses((status = 202, body = Receipt), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]

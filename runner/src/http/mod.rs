@@ -121,12 +121,11 @@ fn described() -> OpenApiRouter<App> {
 fn alert_routes() -> OpenApiRouter<App> {
     // The sources have limits of their own, so that a body is refused by the source's rule and not the server's.
     OpenApiRouter::new()
-        .routes(routes!(alerts::receive))
+        .routes(routes!(alerts::receive, alerts::show))
         .routes(routes!(alerts::receive_with_token))
         .routes(routes!(alerts::receive_alertmanager_api))
         .layer(DefaultBodyLimit::disable())
         .routes(routes!(alerts::list))
-        .routes(routes!(alerts::show))
         .routes(routes!(alerts::why))
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::batch::signed;
 use super::error::JournalError;
-use super::read::StoredPayload;
+use super::read::{PayloadColumns, StoredPayload};
 use super::{CHECKPOINT_FILE, Journal, SignedCheckpoint, sql};
 
 /// The file that holds the log's public key as a note verifier key.
@@ -71,7 +71,7 @@ impl Journal {
         let from = bundle * u64::from(TILE_WIDTH);
         let path = dir.join(payload_path(bundle));
         let mut reader = self.reader().await?;
-        let mut rows = sqlx::query_as::<_, (i64, Option<Vec<u8>>, Option<Vec<u8>>)>(sql::PAYLOADS)
+        let mut rows = sqlx::query_as::<_, PayloadColumns>(sql::PAYLOADS)
             .bind(signed(from))
             .bind(signed(from + u64::from(width)))
             .fetch(&mut *reader);

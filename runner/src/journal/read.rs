@@ -68,6 +68,7 @@ pub struct ViewQuery {
 }
 
 type ViewColumns = (String, i64, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
+pub(super) type PayloadColumns = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 type EntryColumns = (i64, Option<String>, Vec<u8>);
 
 fn view_row(kind: &'static str, (id, sort, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
@@ -130,7 +131,7 @@ impl Journal {
     /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn payload(&self, index: u64) -> Result<Option<StoredPayload>, JournalError> {
         let query = sqlx::query_as(sql::PAYLOAD).bind(signed(index));
-        let row: Option<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> =
+        let row: Option<PayloadColumns> =
             query.fetch_optional(&self.inner.pool).await.map_err(JournalError::database("read a payload"))?;
         row.map(|(_, salt, bytes)| StoredPayload::from_row(salt, bytes)).transpose()
     }

@@ -155,7 +155,8 @@ fn check_checkpoint(
     let Some(note) = export.read(CHECKPOINT_FILE, MAX_NOTE_BYTES as u64, report)? else { return Ok(None) };
     match open_checkpoint(&note, std::slice::from_ref(key)) {
         Ok(checkpoint) => {
-            let signatures = SignedNote::parse(&note).map(|note| note.signatures().to_vec()).unwrap_or_default();
+            let signatures =
+                SignedNote::parse(&note).map(|note| note.signatures().to_vec()).unwrap_or_default();
             let others = signatures.into_iter().filter(|line| line.id != key.id() || line.name != key.name());
             report.other_signatures = others.map(|line| line.name).collect();
             Ok(Some(checkpoint))

@@ -13,6 +13,9 @@ use staunch_core::policy::{Policies, PluginFacts};
 use super::live::{LiveRun, RecordError, Wait};
 use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict, access_of};
 
+/// Stack for one question to the guardrails, in bytes: several times what Cedar insists on.
+const JUDGE_STACK: usize = 512 << 10;
+
 /// What the judge needs to know.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -85,7 +88,9 @@ impl Ledger for StepLedger {
     }
 
     fn judge(&self, call: &Call, unplanned: bool) -> Verdict {
-        self.judge.judge(call, unplanned)
+        // This is asked on the guest's own stack, of which Cedar cannot tell how much is left: it would refuse to
+        // evaluate. So the question is put on a stack of its own.
+        stacker::grow(JUDGE_STACK, || self.judge.judge(call, unplanned))
     }
 
     fn intend<'a>(&'a self, intent: Intent<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {

@@ -4,16 +4,16 @@
 //! from the journal), write down, answer. Plan, act, rehearsal and replay are the same code with another
 //! [`Mode`]. A refusal is an ordinary answer, and journaled too.
 
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use staunch_core::effect::{Access, Answer, Call, CallError, EffectStatus, Repeat};
 use tokio::time::Instant;
 use wasmtime::StoreContextMut;
 
-use super::capability::{self, Kind};
 use super::cap::types;
+use super::capability::{self, Kind};
 use super::grants::Grants;
 use super::job::{Denial, EffectRecord, Mode, ReadingRecord};
 use super::ledger::{Intent, Outcome, Reading, Verdict};
@@ -90,12 +90,18 @@ pub(super) struct Failure {
 impl Failure {
     /// It did not happen, or it happened with a known result.
     pub(super) fn known(code: &str, message: impl Into<String>, retryable: bool) -> Self {
-        Self { error: CallError { code: code.to_owned(), message: message.into(), retryable }, in_doubt: false }
+        Self {
+            error: CallError { code: code.to_owned(), message: message.into(), retryable },
+            in_doubt: false,
+        }
     }
 
     /// It may have happened.
     pub(super) fn in_doubt(code: &str, message: impl Into<String>) -> Self {
-        Self { error: CallError { code: code.to_owned(), message: message.into(), retryable: false }, in_doubt: true }
+        Self {
+            error: CallError { code: code.to_owned(), message: message.into(), retryable: false },
+            in_doubt: true,
+        }
     }
 }
 
@@ -122,7 +128,7 @@ pub(super) async fn reading<F: Function>(
         Ok(leave) => leave,
         Err(error) => return deny(run, call, error, fuel).await,
     };
-    if F::FUNCTION.kind == Kind::Await && matches!(run.job.mode, Mode::Plan) && !run.effects.is_empty() {
+    if F::FUNCTION.kind == Kind::Await && run.job.mode.plans() && !run.effects.is_empty() {
         let output = function.assume();
         let answer = Answer::Ok(encode(&output)?);
         note_reading(run, call, answer, Noted { assumed: true, polls: 0, fuel }).await?;
@@ -168,7 +174,7 @@ pub(super) async fn effect<F: Function>(
         Err(error) => return deny(run, call, error, fuel).await,
     };
     let repeat = function.repeat(&leave);
-    if matches!(run.job.mode, Mode::Plan) {
+    if run.job.mode.plans() {
         return plan_effect(run, &function, call, repeat, intent);
     }
     let (index, unplanned) = match admit(run, &call)? {
@@ -232,7 +238,12 @@ impl Effect {
 }
 
 /// Intent, halt, perform, outcome. Only this function changes the world.
-async fn act<F: Function>(run: &mut Run, function: &F, leave: &F::Leave, effect: Effect) -> Answered<F::Output> {
+async fn act<F: Function>(
+    run: &mut Run,
+    function: &F,
+    leave: &F::Leave,
+    effect: Effect,
+) -> Answered<F::Output> {
     let world = run.world.clone();
     let mut sends = 0;
     let (answer, output, status) = loop {
@@ -252,7 +263,8 @@ async fn act<F: Function>(run: &mut Run, function: &F, leave: &F::Leave, effect:
         };
         effect.settle(run, &answer, status).await?;
         sends += 1;
-        let again = status == EffectStatus::Unknown && effect.repeat == Repeat::Repeatable && sends < MAX_SENDS;
+        let again =
+            status == EffectStatus::Unknown && effect.repeat == Repeat::Repeatable && sends < MAX_SENDS;
         if !again || Instant::now() >= run.deadline {
             break (answer, output, status);
         }
@@ -398,13 +410,25 @@ async fn note_reading(run: &mut Run, call: Call, answer: Answer, noted: Noted) -
     Ok(())
 }
 
-fn replay_reading<F: Function>(run: &mut Run, call: Call, answer: Option<Answer>, fuel: u64) -> Answered<F::Output> {
+fn replay_reading<F: Function>(
+    run: &mut Run,
+    call: Call,
+    answer: Option<Answer>,
+    fuel: u64,
+) -> Answered<F::Output> {
     let Some(answer) = answer else {
         return Err(Stop::Diverged { expected: None, call: Box::new(call), fuel }.into());
     };
     let output = decode::<F>(&call, &answer)?;
     let after_effects = u32::try_from(run.effects.len()).unwrap_or(u32::MAX);
-    run.readings.push(ReadingRecord { call, answer, after_effects, assumed: false, polls: 0, replayed: true });
+    run.readings.push(ReadingRecord {
+        call,
+        answer,
+        after_effects,
+        assumed: false,
+        polls: 0,
+        replayed: true,
+    });
     Ok(output)
 }
 
@@ -474,7 +498,10 @@ fn plan_effect<F: Function>(
 }
 
 /// The default answer, with the members that the plugin states over it.
-fn assumption<F: Function>(function: &F, stated: Option<&str>) -> wasmtime::Result<Result<F::Output, CallError>> {
+fn assumption<F: Function>(
+    function: &F,
+    stated: Option<&str>,
+) -> wasmtime::Result<Result<F::Output, CallError>> {
     let default = function.assume();
     let Some(stated) = stated else { return Ok(Ok(default)) };
     let mut value = encode(&default)?;
@@ -591,7 +618,9 @@ mod tests {
 
     #[test]
     fn base32_is_that_of_rfc_4648() {
-        for (bytes, text) in [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foobar", "mzxw6ytboi")] {
+        for (bytes, text) in
+            [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foobar", "mzxw6ytboi")]
+        {
             assert_eq!(base32(bytes.as_bytes()), text);
         }
     }

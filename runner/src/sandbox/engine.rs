@@ -63,7 +63,10 @@ pub fn engine(concurrent: u32) -> wasmtime::Result<Engine> {
     let mut pooled = config();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(concurrent)));
     Engine::new(&pooled).or_else(|error| {
-        tracing::warn!(error = format!("{error:#}"), "no room for a pool of instances, mapping memory on demand");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "no room for a pool of instances, mapping memory on demand"
+        );
         Engine::new(&config())
     })
 }

@@ -49,7 +49,10 @@ pub enum GrantError {
         name: String,
     },
     /// A pattern that says nothing.
-    #[error("{capability}.{function}: {pattern:?} is no pattern: {problem}; a pattern is {}", pattern_form(capability))]
+    #[error(
+        "{capability}.{function}: {pattern:?} is no pattern: {problem}; a pattern is {}",
+        pattern_form(capability)
+    )]
     BadPattern {
         /// The capability.
         capability: String,
@@ -61,7 +64,9 @@ pub enum GrantError {
         problem: String,
     },
     /// A secret's binding that says nothing.
-    #[error("secrets.{name}: {binding:?} is no binding: {problem}; a binding is `header NAME @ https://HOST` or `body @ https://HOST`")]
+    #[error(
+        "secrets.{name}: {binding:?} is no binding: {problem}; a binding is `header NAME @ https://HOST` or `body @ https://HOST`"
+    )]
     BadBinding {
         /// The secret.
         name: String,
@@ -84,7 +89,9 @@ fn function_names(name: &str) -> String {
 }
 
 fn pattern_form(name: &str) -> &'static str {
-    capability::find(name).and_then(|capability| capability.pattern).unwrap_or("`*`: the capability needs no grant")
+    capability::find(name)
+        .and_then(|capability| capability.pattern)
+        .unwrap_or("`*`: the capability needs no grant")
 }
 
 /// Patterns of one kind, by function.
@@ -123,6 +130,8 @@ pub struct Grants {
     process: Rules<ArgvPattern>,
     service: Rules<Glob>,
     secrets: BTreeMap<String, Vec<SecretBinding>>,
+    /// Only a scripted world is in reach: no value is filled in, so that every secret may stand anywhere.
+    scripted: bool,
 }
 
 impl fmt::Debug for Grants {
@@ -149,6 +158,17 @@ impl Grants {
     /// At the first unknown name or wrong pattern.
     pub fn own(owner: &str, granted: &PatternMap) -> Result<Self, GrantError> {
         Self::compile(owner, granted, granted)
+    }
+
+    /// For a scripted world: all that `plugin` requests is granted, and any secret may be named.
+    ///
+    /// # Errors
+    /// At the first unknown name or wrong pattern.
+    pub fn rehearsal(plugin: &str, requested: &PatternMap) -> Result<Self, GrantError> {
+        let mut grants = Self { plugin: plugin.to_owned(), scripted: true, ..Self::default() };
+        grants.add(Side::Request, requested)?;
+        grants.add(Side::Grant, requested)?;
+        Ok(grants)
     }
 
     /// The names of all secrets that are bound.
@@ -202,6 +222,9 @@ impl Grants {
                 }
                 "process" => {
                     let compiled = ArgvPattern::parse(pattern).map_err(bad)?;
+                    if side == Side::Grant && !self.scripted && !compiled.names_its_program() {
+                        return Err(bad("a grant names its program without wildcards".to_owned()));
+                    }
                     self.process.side(side).entry(function.name).or_default().push(compiled);
                 }
                 "service" => {
@@ -230,7 +253,12 @@ impl Grants {
     }
 
     /// Whether a request may be made, and within which networks.
-    pub(super) fn http(&self, function: &'static str, method: &str, url: &Url) -> Result<HttpLeave, CallError> {
+    pub(super) fn http(
+        &self,
+        function: &'static str,
+        method: &str,
+        url: &Url,
+    ) -> Result<HttpLeave, CallError> {
         let path = http::match_path(url).map_err(CallError::denied)?;
         let matches = |pattern: &&HttpPattern| pattern.matches(method, url, &path);
         let by_name = function != "send" && !http::is_safe(method);
@@ -247,12 +275,14 @@ impl Grants {
 
     /// Whether a path may be used; `path` is absolute and plain.
     pub(super) fn file(&self, function: &'static str, path: &str) -> Result<(), CallError> {
-        self.check("file", function, &self.file, |pattern| pattern.matches(path), || path.to_owned()).map(drop)
+        self.check("file", function, &self.file, |pattern| pattern.matches(path), || path.to_owned())
+            .map(drop)
     }
 
     /// Whether a unit may be used.
     pub(super) fn service(&self, function: &'static str, unit: &str) -> Result<(), CallError> {
-        self.check("service", function, &self.service, |pattern| pattern.matches(unit), || unit.to_owned()).map(drop)
+        self.check("service", function, &self.service, |pattern| pattern.matches(unit), || unit.to_owned())
+            .map(drop)
     }
 
     /// Whether a program may be run with these arguments, and which bytes it must be made of.
@@ -266,14 +296,15 @@ impl Grants {
             line
         };
         let matches = |pattern: &&ArgvPattern| pattern.matches(program, arguments);
-        let mut granted = self.check("process", "run", &self.process, matches, wanted)?.iter().filter(matches);
+        let mut granted =
+            self.check("process", "run", &self.process, matches, wanted)?.iter().filter(matches);
         Ok(granted.next().map(ArgvPattern::leave).unwrap_or_default())
     }
 
     /// Whether a secret may stand in this slot of a request to this place.
     pub(super) fn secret(&self, name: &str, slot: &Slot<'_>, url: &Url) -> Result<(), CallError> {
         let bindings = self.secrets.get(name).map(Vec::as_slice).unwrap_or_default();
-        if bindings.iter().any(|binding| binding.allows(slot, url)) {
+        if self.scripted || bindings.iter().any(|binding| binding.allows(slot, url)) {
             return Ok(());
         }
         Err(CallError::denied(format!(

@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use staunch_core::effect::CallError;
 use staunch_core::id::Digest;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
 use wasmtime::Store;
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower,
+};
 
 use super::cap::types;
 use super::job::{Ending, Export};
@@ -100,6 +102,7 @@ struct Finding {
     evidence: String,
 }
 
+#[expect(dead_code, reason = "made by lifting guests' values")]
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
@@ -128,8 +131,12 @@ pub(super) async fn call(store: &mut Store<Run>) -> wasmtime::Result<Ending> {
     let ending = match export {
         Export::Remediate => guest.call::<_, Outcome>((input,)).await?.map(remediated),
         Export::Deliver => guest.call::<_, Option<String>>((input,)).await?.map(|id| Ok(json!({ "id": id }))),
-        Export::Inspect => guest.call::<_, Vec<Finding>>((input,)).await?.map(|found| Ok(json!({ "findings": found }))),
-        Export::Verify => guest.call::<_, Verdict>((input,)).await?.map(|verdict| Ok(json!({ "verdict": verdict.word() }))),
+        Export::Inspect => {
+            guest.call::<_, Vec<Finding>>((input,)).await?.map(|found| Ok(json!({ "findings": found })))
+        }
+        Export::Verify => {
+            guest.call::<_, Verdict>((input,)).await?.map(|verdict| Ok(json!({ "verdict": verdict.word() })))
+        }
         Export::Undo => {
             guest.call::<_, String>((input, outcome)).await?.map(|summary| Ok(json!({ "summary": summary })))
         }
@@ -152,7 +159,8 @@ impl Guest<'_> {
         P: ComponentNamedList + Lower + Send + Sync + 'static,
         R: ComponentType + Lift + Send + Sync + 'static,
     {
-        let function = self.instance.get_typed_func::<P, (Result<R, types::Error>,)>(&mut *self.store, self.index)?;
+        let function =
+            self.instance.get_typed_func::<P, (Result<R, types::Error>,)>(&mut *self.store, self.index)?;
         let (result,) = function.call_async(&mut *self.store, parameters).await?;
         Ok(result)
     }
@@ -171,8 +179,9 @@ impl Verdict {
 fn remediated(outcome: Outcome) -> Result<Value, Stop> {
     let details: Value = match &outcome.details {
         None => Value::Null,
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| Stop::limit("result", format!("the details that it returned are no JSON: {error}")))?,
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            Stop::limit("result", format!("the details that it returned are no JSON: {error}"))
+        })?,
     };
     Ok(json!({ "summary": outcome.summary, "changed": outcome.changed, "details": details }))
 }
@@ -180,7 +189,10 @@ fn remediated(outcome: Outcome) -> Result<Value, Stop> {
 fn bounded(value: Value) -> Result<Value, Stop> {
     let bytes = super::broker::weight_of(&value);
     if bytes > MAX_RESULT_BYTES {
-        return Err(Stop::limit("result", format!("it returned about {bytes} bytes, more than {MAX_RESULT_BYTES}")));
+        return Err(Stop::limit(
+            "result",
+            format!("it returned about {bytes} bytes, more than {MAX_RESULT_BYTES}"),
+        ));
     }
     Ok(value)
 }

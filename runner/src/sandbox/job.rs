@@ -10,8 +10,8 @@ use staunch_core::effect::{Answer, Call, CallError, EffectStatus, Repeat};
 use staunch_core::id::RunId;
 use staunch_core::plan::{Cover, PlannedEffect, PlannedReading, Recorded};
 
-use super::guest::Prepared;
 use super::grants::Grants;
+use super::guest::Prepared;
 use super::ledger::{Backend, Ledger};
 use super::limits::Limits;
 
@@ -52,10 +52,21 @@ pub enum Mode {
         /// How many they are: effects outside the plan are numbered after them.
         planned: u32,
     },
-    /// Everything is answered by a scripted world.
+    /// Everything is answered by a scripted world, which also says whether the pass plans or acts.
     Rehearse(Arc<dyn Backend>),
     /// Everything is answered by [`Job::replay`]; a call beyond it is a divergence. For auditors.
     Replay,
+}
+
+impl Mode {
+    /// Whether effects are recorded instead of done.
+    pub(super) fn plans(&self) -> bool {
+        match self {
+            Self::Plan => true,
+            Self::Rehearse(backend) => backend.planning(),
+            Self::Act { .. } | Self::Replay => false,
+        }
+    }
 }
 
 impl fmt::Debug for Mode {

@@ -86,11 +86,22 @@ pub trait Ledger: Send + Sync {
     fn reading<'a>(&'a self, reading: Reading<'a>) -> BoxFuture<'a, Result<(), LedgerError>>;
 
     /// Writes down a refusal, with the answer that the plugin got; it rides in the next commit.
-    fn denied<'a>(&'a self, call: &'a Call, answer: &'a Answer, fuel: u64) -> BoxFuture<'a, Result<(), LedgerError>>;
+    fn denied<'a>(
+        &'a self,
+        call: &'a Call,
+        answer: &'a Answer,
+        fuel: u64,
+    ) -> BoxFuture<'a, Result<(), LedgerError>>;
 }
 
 /// A scripted world for rehearsals.
 pub trait Backend: Send + Sync {
+    /// Whether this pass only plans: readings are answered here, effects are recorded and answered as the
+    /// plugin assumes.
+    fn planning(&self) -> bool {
+        false
+    }
+
     /// What the scripted world answers.
     fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Answer>;
 }

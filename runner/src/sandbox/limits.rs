@@ -69,7 +69,11 @@ impl ResourceLimiter for Limiter {
         let more = desired.saturating_sub(current);
         match self.memory_left.checked_sub(more) {
             Some(left) => self.memory_left = left,
-            None => return Err(Stop::limit("memory", format!("{desired} bytes of memory are over its limit")).into()),
+            None => {
+                return Err(
+                    Stop::limit("memory", format!("{desired} bytes of memory are over its limit")).into()
+                );
+            }
         }
         Ok(true)
     }
@@ -87,7 +91,11 @@ impl ResourceLimiter for Limiter {
         let more = desired.saturating_sub(current);
         match self.elements_left.checked_sub(more) {
             Some(left) => self.elements_left = left,
-            None => return Err(Stop::limit("table", format!("{desired} table elements are over the limit")).into()),
+            None => {
+                return Err(
+                    Stop::limit("table", format!("{desired} table elements are over the limit")).into()
+                );
+            }
         }
         Ok(true)
     }

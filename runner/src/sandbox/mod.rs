@@ -6,10 +6,10 @@
 //!
 //! This room never decides policy, never verifies plugins, and never hands a guest anything but an answer.
 
-pub mod capability;
-pub mod engine;
 mod broker;
 mod cap;
+pub mod capability;
+pub mod engine;
 mod grants;
 mod guest;
 mod job;
@@ -27,9 +27,7 @@ pub use cap::http::{Resolve, SystemResolver};
 pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;
-pub use job::{
-    Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report,
-};
+pub use job::{Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report};
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
 pub use probe::ProbeGrants;
@@ -279,7 +277,11 @@ fn ending_of(error: wasmtime::Error, store: &Store<Run>) -> Ending {
     };
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let message = format!("{error:#}");
-        let code = if message.contains("hostcall") || message.contains("fuel allocated") { "hostcall" } else { "engine" };
+        let code = if message.contains("hostcall") || message.contains("fuel allocated") {
+            "hostcall"
+        } else {
+            "engine"
+        };
         return trapped(code, message);
     };
     match trap {

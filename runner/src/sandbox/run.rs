@@ -101,7 +101,12 @@ impl Run {
     }
 
     /// The journaled answer to this call, if the run is still replaying.
-    pub(super) fn replayed(&mut self, call: &Call, access: Access, fuel: u64) -> Result<Option<Recorded>, Stop> {
+    pub(super) fn replayed(
+        &mut self,
+        call: &Call,
+        access: Access,
+        fuel: u64,
+    ) -> Result<Option<Recorded>, Stop> {
         let Some(recorded) = self.replay.next() else {
             if matches!(self.job.mode, Mode::Replay) {
                 return Err(Stop::Diverged { expected: None, call: Box::new(call.clone()), fuel });
@@ -109,7 +114,11 @@ impl Run {
             return Ok(None);
         };
         if recorded.call != *call || recorded.fuel != fuel || recorded.access != access {
-            return Err(Stop::Diverged { expected: Some(Box::new(recorded)), call: Box::new(call.clone()), fuel });
+            return Err(Stop::Diverged {
+                expected: Some(Box::new(recorded)),
+                call: Box::new(call.clone()),
+                fuel,
+            });
         }
         Ok(Some(recorded))
     }

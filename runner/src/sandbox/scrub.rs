@@ -138,7 +138,8 @@ mod tests {
         let scrubber = Scrubber::new([secret, "other-secret"].into_iter()).unwrap();
         let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let mut texts = vec![secret.to_owned(), url, hex.to_uppercase(), hex, serde_json::to_string(secret).unwrap()];
+        let mut texts =
+            vec![secret.to_owned(), url, hex.to_uppercase(), hex, serde_json::to_string(secret).unwrap()];
         for before in ["", "u", "us", "user:"] {
             for after in ["", "x", "yz", "tail"] {
                 texts.push(STANDARD.encode(format!("{before}{secret}{after}")));

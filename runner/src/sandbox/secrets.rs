@@ -40,7 +40,9 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     pub(super) fn new(values: BTreeMap<String, SecretString>) -> Result<Self, SecretError> {
         for (name, value) in &values {
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            if name.is_empty()
+                || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            {
                 return Err(SecretError::BadName(name.clone()));
             }
             if value.expose_secret().len() < MIN_SECRET_BYTES {

@@ -109,7 +109,8 @@ fn read_case(reader: &mut Reader<'_>, node: &Node) -> Option<Case> {
     Some(case)
 }
 
-fn read_alert(reader: &mut Reader<'_>, node: &Node) -> Option<Alert> {
+/// Reads an alert as people write it in cases and scenarios: all of it may be left out.
+pub fn read_alert(reader: &mut Reader<'_>, node: &Node) -> Option<Alert> {
     let fields = reader.fields(node, "alert", &ALERT_KEYS);
     let mut text = |key: &str| fields.get(key).and_then(|node| reader.text(node, key)).map(str::to_owned);
     let source = text("source").unwrap_or_else(|| "case".to_owned());

@@ -150,11 +150,11 @@ pub fn verify_inclusion(
         return Err(ProofError::Range);
     }
     // Up to `inner` levels the path has siblings on both sides, above it only on the left.
-    let inner = (u64::BITS - (index ^ (size - 1)).leading_zeros()) as usize;
-    let border = index.checked_shr(inner as u32).unwrap_or(0).count_ones() as usize;
+    let inner = u64::BITS - (index ^ (size - 1)).leading_zeros();
+    let border = index.checked_shr(inner).unwrap_or(0).count_ones();
     expect_length(proof, inner + border)?;
     let mut hash = *leaf;
-    for (level, sibling) in proof.iter().enumerate() {
+    for (level, sibling) in (0..).zip(proof) {
         let on_the_left = level >= inner || index >> level & 1 == 1;
         hash = if on_the_left { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) };
     }
@@ -183,8 +183,8 @@ pub fn verify_consistency(
     }
     let shift = old.trailing_zeros();
     let index = (old - 1) >> shift;
-    let inner = (u64::BITS - ((old - 1) ^ (size - 1)).leading_zeros()).saturating_sub(shift) as usize;
-    let border = index.checked_shr(inner as u32).unwrap_or(0).count_ones() as usize;
+    let inner = (u64::BITS - ((old - 1) ^ (size - 1)).leading_zeros()).saturating_sub(shift);
+    let border = index.checked_shr(inner).unwrap_or(0).count_ones();
     // An old tree that is one complete subtree is its own start.
     let (start, rest) = if old.is_power_of_two() {
         expect_length(proof, inner + border)?;
@@ -194,7 +194,7 @@ pub fn verify_consistency(
         proof.split_first().ok_or(ProofError::Range)?
     };
     let (mut old_hash, mut hash) = (*start, *start);
-    for (level, sibling) in rest.iter().enumerate() {
+    for (level, sibling) in (0..).zip(rest) {
         if level >= inner || index >> level & 1 == 1 {
             old_hash = node_hash(sibling, &old_hash);
             hash = node_hash(sibling, &hash);
@@ -205,7 +205,7 @@ pub fn verify_consistency(
     if old_hash == *old_root && hash == *root { Ok(()) } else { Err(ProofError::Root) }
 }
 
-fn expect_length(proof: &[Hash], expected: usize) -> Result<(), ProofError> {
-    let found = proof.len();
+fn expect_length(proof: &[Hash], expected: u32) -> Result<(), ProofError> {
+    let (expected, found) = (expected as usize, proof.len());
     if found == expected { Ok(()) } else { Err(ProofError::Length { expected, found }) }
 }

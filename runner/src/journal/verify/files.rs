@@ -34,7 +34,12 @@ impl Export {
 
     /// A regular file; `None` when there is none. A missing file, or one that is longer than `limit`, is a
     /// problem of the report.
-    pub(super) fn read(&self, name: &str, limit: u64, report: &mut Report) -> Result<Option<Vec<u8>>, VerifyError> {
+    pub(super) fn read(
+        &self,
+        name: &str,
+        limit: u64,
+        report: &mut Report,
+    ) -> Result<Option<Vec<u8>>, VerifyError> {
         let Some(file) = self.open_file(name, report)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(failed(&self.dir.join(name)))?;
@@ -67,7 +72,11 @@ impl Export {
     }
 
     /// Names every file that no log of this size has.
-    pub(super) fn check_names(&self, checkpoint: &Checkpoint, report: &mut Report) -> Result<(), VerifyError> {
+    pub(super) fn check_names(
+        &self,
+        checkpoint: &Checkpoint,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
         self.check_folder(Path::new(""), 0, checkpoint.size, report)
     }
 

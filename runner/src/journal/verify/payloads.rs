@@ -46,7 +46,11 @@ pub(super) fn check(
     let mut lines = Lines { file: BufReader::new(file), name, number: 0 };
     for (index, commitment) in committed {
         let Some(line) = lines.next()? else {
-            report.problem(&*lines.name, format!("line {}", lines.number), format!("entry {index}'s payload is missing"));
+            report.problem(
+                &*lines.name,
+                format!("line {}", lines.number),
+                format!("entry {index}'s payload is missing"),
+            );
             return Ok(());
         };
         match check_line(&line, index, &commitment) {

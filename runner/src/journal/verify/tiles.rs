@@ -45,7 +45,11 @@ struct Judged {
 }
 
 /// Checks all tiles, entry bundles and payload files.
-pub(super) fn check(export: &Export, checkpoint: &Checkpoint, report: &mut Report) -> Result<(), VerifyError> {
+pub(super) fn check(
+    export: &Export,
+    checkpoint: &Checkpoint,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
     let size = checkpoint.size;
     let mut rows = Vec::new();
     for row in (0..8_u8).take_while(|row| size >> (TILE_HEIGHT * row) > 0) {
@@ -227,7 +231,12 @@ fn check_bundles(
     Ok(())
 }
 
-fn split_bundle<'a>(path: &TilePath, bundle: &'a [u8], width: u16, report: &mut Report) -> Option<Vec<&'a [u8]>> {
+fn split_bundle<'a>(
+    path: &TilePath,
+    bundle: &'a [u8],
+    width: u16,
+    report: &mut Report,
+) -> Option<Vec<&'a [u8]>> {
     match entries_of_bundle(bundle) {
         Ok(leaves) if leaves.len() == usize::from(width) => Some(leaves),
         Ok(leaves) => {

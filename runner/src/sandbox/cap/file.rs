@@ -150,7 +150,9 @@ fn check_path(path: &str) -> Result<(), CallError> {
     if !plain || path.len() > MAX_PATH || path.contains('\0') {
         let mut shown = path.to_owned();
         crate::sandbox::log_text::cut(&mut shown, 200);
-        return Err(invalid(format!("{shown:?} is not a plain absolute path: no `.`, no `..`, no empty segment")));
+        return Err(invalid(format!(
+            "{shown:?} is not a plain absolute path: no `.`, no `..`, no empty segment"
+        )));
     }
     Ok(())
 }

@@ -132,7 +132,10 @@ impl Function for AwaitStatus {
         let mut arguments = self.request.arguments();
         if let Value::Object(members) = &mut arguments {
             members.insert("status".to_owned(), self.status.into());
-            members.insert("timeout_ms".to_owned(), u64::try_from(self.timeout.as_millis()).unwrap_or_default().into());
+            members.insert(
+                "timeout_ms".to_owned(),
+                u64::try_from(self.timeout.as_millis()).unwrap_or_default().into(),
+            );
         }
         arguments
     }
@@ -179,9 +182,12 @@ pub(super) fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
     interface.func_wrap_async("send", |store, (request, intent): (RequestRecord, Intent)| {
         Box::new(async move { Ok((broker::effect(store, Request::new(request).map(Send), intent).await?,)) })
     })?;
-    interface.func_wrap_async("await-status", |store, (request, status, timeout): (RequestRecord, u16, u32)| {
-        let timeout = Duration::from_millis(u64::from(timeout));
-        let function = Request::new(request).map(|request| AwaitStatus { request, status, timeout });
-        Box::new(async move { Ok((broker::reading(store, function).await?,)) })
-    })
+    interface.func_wrap_async(
+        "await-status",
+        |store, (request, status, timeout): (RequestRecord, u16, u32)| {
+            let timeout = Duration::from_millis(u64::from(timeout));
+            let function = Request::new(request).map(|request| AwaitStatus { request, status, timeout });
+            Box::new(async move { Ok((broker::reading(store, function).await?,)) })
+        },
+    )
 }

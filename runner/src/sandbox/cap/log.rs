@@ -8,6 +8,7 @@ use crate::sandbox::limits::{MAX_LOG_BYTES, MAX_LOG_LINE};
 use crate::sandbox::log_text::cut;
 use crate::sandbox::run::Run;
 
+#[expect(dead_code, reason = "made by lifting guests' values")]
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]

@@ -66,16 +66,19 @@ struct Run {
 
 impl Run {
     fn new(program: String, arguments: Vec<String>, timeout: Option<u32>) -> Result<Self, CallError> {
-        let invalid = |message: String| CallError { code: "invalid-argument".to_owned(), message, retryable: false };
-        let plain = program.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
-        });
+        let invalid =
+            |message: String| CallError { code: "invalid-argument".to_owned(), message, retryable: false };
+        let plain = program
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
         if !plain || program.len() > 4_096 || program.contains('\0') {
             return Err(invalid(format!("{program:?} is not a plain absolute path")));
         }
         let bytes: usize = arguments.iter().map(String::len).sum();
         if arguments.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
-            return Err(invalid(format!("more than {MAX_ARGUMENTS} arguments or {MAX_ARGUMENT_BYTES} bytes of them")));
+            return Err(invalid(format!(
+                "more than {MAX_ARGUMENTS} arguments or {MAX_ARGUMENT_BYTES} bytes of them"
+            )));
         }
         if arguments.iter().any(|argument| argument.contains('\0')) {
             return Err(invalid("an argument holds a zero byte".to_owned()));
@@ -117,12 +120,15 @@ impl Function for Run {
         let captured = Captured::start(&mut group.child);
         let Ok(status) = tokio::time::timeout_at(deadline, group.child.wait()).await else {
             group.kill().await;
-            let message = format!("{} ran into its time limit and was killed with all that it started", self.program);
+            let message =
+                format!("{} ran into its time limit and was killed with all that it started", self.program);
             return Err(Failure::known("timeout", message, false));
         };
         // What it left behind in its group must not go on without it.
         group.kill().await;
-        let status = status.map_err(|error| Failure::in_doubt("io", format!("{} cannot be waited for: {error}", self.program)))?;
+        let status = status.map_err(|error| {
+            Failure::in_doubt("io", format!("{} cannot be waited for: {error}", self.program))
+        })?;
         let (stdout, stderr, truncated) = captured.finish(DRAIN).await;
         if let Some(signal) = status.signal() {
             tracing::debug!(program = self.program, signal, "a program was ended by a signal");
@@ -182,8 +188,7 @@ impl Group {
 
     async fn kill(&mut self) {
         if let Some(leader) = self.leader.take() {
-            // No such group: everybody has gone by themselves.
-            drop(kill_process_group(leader, Signal::KILL));
+            kill_group(leader);
         }
         if let Err(error) = self.child.wait().await {
             tracing::warn!(%error, "a program cannot be reaped");
@@ -194,8 +199,15 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
-            drop(kill_process_group(leader, Signal::KILL));
+            kill_group(leader);
         }
+    }
+}
+
+fn kill_group(leader: Pid) {
+    if let Err(error) = kill_process_group(leader, Signal::KILL) {
+        // Most often there is nobody left in it.
+        tracing::trace!(%error, "a process group was not killed");
     }
 }
 

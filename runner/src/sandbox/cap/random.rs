@@ -16,7 +16,11 @@ pub(super) fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         let run = store.data_mut();
         run.count_call()?;
         if length > MAX_BYTES {
-            return Err(Stop::limit("random", format!("{length} random bytes at once are more than {MAX_BYTES}")).into());
+            return Err(Stop::limit(
+                "random",
+                format!("{length} random bytes at once are more than {MAX_BYTES}"),
+            )
+            .into());
         }
         let mut bytes = vec![0; length as usize];
         run.draw(&mut bytes);

@@ -26,7 +26,17 @@ const MAX_UNIT: usize = 255;
 const POLL: Duration = Duration::from_millis(250);
 
 const TYPES: [&str; 11] = [
-    "service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope",
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
 ];
 
 /// `service.unit-status`
@@ -58,8 +68,11 @@ pub(in crate::sandbox) struct Unit(String);
 
 impl Unit {
     pub(in crate::sandbox) fn new(name: String) -> Result<Self, CallError> {
-        let known_type = name.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
+        let known_type =
+            name.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind));
+        let plain = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'\\' | b'@')
+        };
         if !known_type || name.len() > MAX_UNIT || !name.bytes().all(plain) || name.starts_with('@') {
             let mut shown = name;
             crate::sandbox::log_text::cut(&mut shown, MAX_UNIT);
@@ -204,7 +217,17 @@ mod tests {
         for name in ["web.service", "foo@bar.service", "dev-sda1.swap", "a\\x2db.mount", "x.timer"] {
             assert!(Unit::new(name.to_owned()).is_ok(), "{name}");
         }
-        for name in ["", "web", ".service", "web.conf", "*.service", "a/b.service", "a b.service", "ü.service", "@x.service"] {
+        for name in [
+            "",
+            "web",
+            ".service",
+            "web.conf",
+            "*.service",
+            "a/b.service",
+            "a b.service",
+            "ü.service",
+            "@x.service",
+        ] {
             assert!(Unit::new(name.to_owned()).is_err(), "{name}");
         }
         assert!(Unit::new(format!("{}.service", "a".repeat(255))).is_err());

@@ -1,5 +1,6 @@
 //! Patterns over programs and their arguments.
 //!
+//! In a request the program may have wildcards, as in paths; in a grant it has none.
 //! `/usr/bin/tool status *` is the program, one fixed argument and one free one. A word that is `*` alone is
 //! any one argument that does not begin with `-` (options must be spelled out), `**` alone, at the end, is the
 //! rest, whatever it is. Inside a word `*` and `**` are as in paths. `sha256:DIGEST` at the end pins the bytes.
@@ -11,7 +12,8 @@ use super::glob::Glob;
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ArgvPattern {
-    program: String,
+    program: Glob,
+    named: bool,
     words: Vec<Word>,
     rest: bool,
     pin: Option<Digest>,
@@ -42,10 +44,8 @@ impl ArgvPattern {
             _ => None,
         };
         let Some((program, words)) = words.split_first() else { return Err("it is empty".to_owned()) };
-        if program.contains('*') {
-            return Err("the program has no wildcard".to_owned());
-        }
-        Glob::path(program)?;
+        let named = !program.contains('*');
+        let program = Glob::path(program)?;
         let (rest, words) = match words.split_last() {
             Some((&"**", words)) => (true, words),
             _ => (false, words),
@@ -55,7 +55,7 @@ impl ArgvPattern {
         }
         let compile = |word: &&str| if *word == "*" { Word::Any } else { Word::Like(Glob::new(word)) };
         let words = words.iter().map(compile).collect();
-        Ok(Self { program: (*program).to_owned(), words, rest, pin })
+        Ok(Self { program, named, words, rest, pin })
     }
 
     pub(super) fn matches(&self, program: &str, arguments: &[String]) -> bool {
@@ -67,7 +67,13 @@ impl ArgvPattern {
             Word::Any => !argument.starts_with('-'),
             Word::Like(glob) => glob.matches(argument),
         };
-        self.program == program && enough && self.words.iter().zip(arguments).all(like)
+        self.program.matches(program) && enough && self.words.iter().zip(arguments).all(like)
+    }
+
+    /// Whether it is about one program alone. A request may be wider, a grant may not: who grants it must know
+    /// what will be run.
+    pub(super) fn names_its_program(&self) -> bool {
+        self.named
     }
 
     pub(super) fn leave(&self) -> ArgvLeave {
@@ -81,7 +87,11 @@ mod tests {
 
     fn check(pattern: &str, line: &[&str], expected: bool) {
         let arguments: Vec<String> = line[1..].iter().map(|&argument| argument.to_owned()).collect();
-        assert_eq!(ArgvPattern::parse(pattern).unwrap().matches(line[0], &arguments), expected, "{pattern}: {line:?}");
+        assert_eq!(
+            ArgvPattern::parse(pattern).unwrap().matches(line[0], &arguments),
+            expected,
+            "{pattern}: {line:?}"
+        );
     }
 
     #[test]
@@ -96,13 +106,18 @@ mod tests {
         check("/bin/x **", &["/bin/x", "-a", "b"], true);
         check("/bin/x", &["/bin/y"], false);
         check("/bin/x", &["/bin/x", "a"], false);
+        check("/** **", &["/usr/bin/x", "-a"], true);
+        check("/bin/*", &["/bin/x"], true);
+        check("/bin/*", &["/bin/a/x"], false);
     }
 
     #[test]
     fn refuses_what_is_no_template() {
-        for pattern in ["", "x", "/bin/*", "/bin/x ** a", "/bin/../x", "/bin/x sha256:12"] {
+        for pattern in ["", "x", "bin/*", "/bin/x ** a", "/bin/../x", "/bin/x sha256:12"] {
             assert!(ArgvPattern::parse(pattern).is_err(), "{pattern}");
         }
-        assert!(ArgvPattern::parse(&format!("/bin/x sha256:{}", "a".repeat(64))).unwrap().leave().pin.is_some());
+        assert!(
+            ArgvPattern::parse(&format!("/bin/x sha256:{}", "a".repeat(64))).unwrap().leave().pin.is_some()
+        );
     }
 }

@@ -75,7 +75,9 @@ impl Glob {
 fn matches(parts: &[Part], text: &[u8]) -> bool {
     let Some((part, others)) = parts.split_first() else { return text.is_empty() };
     match part {
-        Part::Literal(literal) => text.strip_prefix(literal.as_bytes()).is_some_and(|rest| matches(others, rest)),
+        Part::Literal(literal) => {
+            text.strip_prefix(literal.as_bytes()).is_some_and(|rest| matches(others, rest))
+        }
         Part::Segment | Part::All => star(part, others, text),
     }
 }

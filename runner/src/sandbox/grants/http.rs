@@ -33,7 +33,10 @@ enum HostPattern {
     Any,
     Exact(String),
     /// `.example.com`, below which one label or any depth is meant.
-    Below { suffix: String, deep: bool },
+    Below {
+        suffix: String,
+        deep: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,11 @@ pub(super) fn is_safe(method: &str) -> bool {
 pub(super) fn match_path(url: &Url) -> Result<String, String> {
     let path = decode(url.path());
     let climbs = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
-    if climbs || path.contains(|c: char| c.is_control() || c == '\\') || path.contains("%2e") || path.contains("%2E") {
+    if climbs
+        || path.contains(|c: char| c.is_control() || c == '\\')
+        || path.contains("%2e")
+        || path.contains("%2E")
+    {
         return Err(format!("the path of {url} climbs or hides characters"));
     }
     Ok(path)
@@ -111,7 +118,9 @@ impl HttpPattern {
             if clause == "idempotent" {
                 pattern.idempotent = true;
             } else if let Some(network) = clause.strip_prefix('@') {
-                pattern.networks.push(network.parse().map_err(|_| format!("{network:?} is no network like 10.0.0.0/8"))?);
+                pattern
+                    .networks
+                    .push(network.parse().map_err(|_| format!("{network:?} is no network like 10.0.0.0/8"))?);
             } else {
                 return Err(format!("{clause:?} is neither `@NETWORK` nor `idempotent`"));
             }
@@ -232,8 +241,12 @@ fn parse_host(text: &str) -> Result<(HostPattern, Vec<IpNet>), String> {
     }
     let host = exact_host(text)?;
     let networks = match host.to_string().trim_matches(['[', ']']) {
-        "localhost" => vec![IpNet::V4(loopback_v4()), IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]))],
-        literal => literal.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).into_iter().collect(),
+        "localhost" => {
+            vec![IpNet::V4(loopback_v4()), IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]))]
+        }
+        literal => {
+            literal.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).into_iter().collect()
+        }
     };
     Ok((HostPattern::Exact(host.to_string()), networks))
 }

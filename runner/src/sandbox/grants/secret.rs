@@ -34,7 +34,9 @@ pub(super) struct SecretBinding {
 
 impl SecretBinding {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let Some((slot, place)) = text.split_once('@') else { return Err("it names no place after `@`".to_owned()) };
+        let Some((slot, place)) = text.split_once('@') else {
+            return Err("it names no place after `@`".to_owned());
+        };
         let words: Vec<&str> = slot.split_ascii_whitespace().collect();
         let header = match words.as_slice() {
             ["header", name] => Some(name.to_ascii_lowercase()),
@@ -60,7 +62,9 @@ impl SecretBinding {
 /// The names of the secrets that a text refers to: `secret://NAME`.
 pub(in crate::sandbox) fn secret_names(text: &str) -> impl Iterator<Item = &str> {
     text.split(SCHEME).skip(1).map(|rest| {
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
+            .unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
     })
 }

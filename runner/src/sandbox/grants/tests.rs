@@ -89,7 +89,10 @@ fn a_refusal_prints_what_would_allow_it() {
     let grants = Grants::compile("restarter", &requested, &PatternMap::new()).unwrap();
     let refusal = grants.service("restart", "web.service").unwrap_err();
     assert_eq!(refusal.code, "access-denied");
-    assert!(refusal.message.contains("grants: { restarter: { service: { restart: ['web.service'] } } }"), "{refusal:?}");
+    assert!(
+        refusal.message.contains("grants: { restarter: { service: { restart: ['web.service'] } } }"),
+        "{refusal:?}"
+    );
     let refusal = grants.service("restart", "web.timer").unwrap_err();
     assert!(refusal.message.contains("[capabilities.service] restart = [\"web.timer\"]"), "{refusal:?}");
 }
@@ -110,13 +113,42 @@ fn wrong_grants_are_errors_that_name_the_choices() {
     let error = |map: PatternMap| Grants::own("p", &map).unwrap_err().to_string();
     assert!(error(map("htp", "send", &[])).contains("`http`, `file`"));
     assert!(error(map("http", "post", &[])).contains("`read`, `send`, `await-status`"));
-    for pattern in ["", "POST", "post http://a/", "POST ftp://a/", "POST http://a*b/", "POST http://a/ private", "POST http://u@a/"] {
+    for pattern in [
+        "",
+        "POST",
+        "post http://a/",
+        "POST ftp://a/",
+        "POST http://a*b/",
+        "POST http://a/ private",
+        "POST http://u@a/",
+    ] {
         assert!(error(map("http", "send", &[pattern])).contains("a pattern is METHOD SCHEME"), "{pattern}");
     }
     assert!(error(map("file", "read", &["a"])).contains("begins with `/`"));
     assert!(error(map("service", "start", &["web"])).contains("web.service"));
     assert!(error(map("secrets", "token", &["cookie"])).contains("header NAME @ https://HOST"));
     assert!(error(map("clock", "wall", &["x"])).contains("needs no grant"));
+}
+
+#[test]
+fn only_requests_have_programs_with_wildcards() {
+    let requested = map("process", "run", &["/** **"]);
+    let line = ["-f".to_owned()];
+    let granted = map("process", "run", &["/bin/x **"]);
+    let grants = Grants::compile("p", &requested, &granted).unwrap();
+    assert!(grants.process("/bin/x", &line).is_ok());
+    assert!(grants.process("/bin/y", &line).is_err());
+    let error = Grants::compile("p", &requested, &requested).unwrap_err().to_string();
+    assert!(error.contains("without wildcards"), "{error}");
+    assert!(Grants::rehearsal("p", &requested).unwrap().process("/bin/y", &line).is_ok());
+}
+
+#[test]
+fn a_rehearsal_names_any_secret_and_requests_all_the_same() {
+    let grants = Grants::rehearsal("p", &map("service", "restart", &["web-*.service"])).unwrap();
+    let url = Url::parse("https://a.example/").unwrap();
+    assert!(grants.secret("token", &Slot::Header("authorization"), &url).is_ok());
+    assert!(grants.service("restart", "db.service").is_err());
 }
 
 #[test]

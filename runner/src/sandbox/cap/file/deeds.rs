@@ -1,8 +1,8 @@
 //! Changing one file: truncate, rotate, write.
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchmod, fchown, fstat, fsync, ftruncate, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchmod, fchown, fstat, fsync, ftruncate, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, write};
 use serde_json::{Value, json};
@@ -181,7 +181,9 @@ impl<'a> Fresh<'a> {
         let create = || openat(place.fd(), name.as_str(), flags, mode);
         let file = match create() {
             // Left behind by a host that was killed.
-            Err(Errno::EXIST) => unlinkat(place.fd(), name.as_str(), AtFlags::empty()).and_then(|()| create()),
+            Err(Errno::EXIST) => {
+                unlinkat(place.fd(), name.as_str(), AtFlags::empty()).and_then(|()| create())
+            }
             created => created,
         };
         let file = file.map_err(|errno| place.failure(errno))?;

@@ -87,7 +87,8 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
 #[test]
 fn only_regular_files_with_one_name_are_opened() {
     let (_room, root) = room();
-    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
     assert_eq!(code(Read { path: path(&root, "fifo"), offset: 0, length: 1 }.run()), "not-a-file");
     assert_eq!(code(Read { path: "/dev/zero".to_owned(), offset: 0, length: 1 }.run()), "not-a-file");
     assert_eq!(code(Write::new("/dev/null".to_owned(), Vec::new()).unwrap().run()), "not-a-file");
@@ -107,7 +108,8 @@ fn reads_lists_and_measures() {
     assert_eq!(content.0, b"3456");
     assert_eq!(Read { path: path(&root, "b"), offset: 100, length: 4 }.run().unwrap().0, b"");
     let entries = List { path: root.to_str().unwrap().to_owned() }.run().unwrap();
-    let kinds: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.kind.as_str(), entry.size > 0)).collect();
+    let kinds: Vec<_> =
+        entries.iter().map(|entry| (entry.path.as_str(), entry.kind.as_str(), entry.size > 0)).collect();
     assert_eq!(kinds[1], (path(&root, "b").as_str(), "file", true));
     assert_eq!((kinds[0].0, kinds[0].1), (path(&root, "a").as_str(), "directory"));
     let space = Space { path: path(&root, "b") }.run().unwrap();

@@ -6,7 +6,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat,
+};
 use rustix::io::Errno;
 
 use crate::sandbox::broker::Failure;
@@ -59,7 +61,8 @@ impl<'a> Place<'a> {
         let stat = fstat(&file).map_err(|errno| self.failure(errno))?;
         self.regular(&stat)?;
         if stat.st_nlink > 1 {
-            let message = format!("{} has {} names (hard links), and one may be outside", self.path, stat.st_nlink);
+            let message =
+                format!("{} has {} names (hard links), and one may be outside", self.path, stat.st_nlink);
             return Err(Failure::known("hard-link", message, false));
         }
         Ok((file, stat))
@@ -96,8 +99,14 @@ fn walk(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
 pub(super) fn failure(path: &str, errno: Errno) -> Failure {
     let (code, problem, retryable) = match errno {
         Errno::NOENT => ("not-found", "does not exist".to_owned(), false),
-        Errno::LOOP => ("link", "is, or is reached through, a symbolic link, and links are not followed".to_owned(), false),
-        Errno::NOTDIR => ("not-a-directory", "is, or is below, no directory (links are not followed)".to_owned(), false),
+        Errno::LOOP => (
+            "link",
+            "is, or is reached through, a symbolic link, and links are not followed".to_owned(),
+            false,
+        ),
+        Errno::NOTDIR => {
+            ("not-a-directory", "is, or is below, no directory (links are not followed)".to_owned(), false)
+        }
         Errno::ISDIR => ("not-a-file", "is a directory".to_owned(), false),
         Errno::ACCESS | Errno::PERM => ("not-permitted", format!("is closed to the daemon: {errno}"), false),
         Errno::NOSPC | Errno::DQUOT => ("no-space", format!("has no room: {errno}"), true),

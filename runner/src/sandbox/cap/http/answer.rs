@@ -18,8 +18,18 @@ const RATIO_FROM: usize = 16 << 10;
 
 /// What belongs to the connection, or would hand out credentials.
 const DROPPED: [&str; 12] = [
-    "connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "set-cookie", "set-cookie2", "authorization",
-    "proxy-authorization", "authentication-info", "proxy-authentication-info", "x-amz-security-token",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "trailer",
+    "upgrade",
+    "set-cookie",
+    "set-cookie2",
+    "authorization",
+    "proxy-authorization",
+    "authentication-info",
+    "proxy-authentication-info",
+    "x-amz-security-token",
 ];
 
 /// The whole answer. The target has answered already: a failure is a known result, but for a broken body.
@@ -32,13 +42,16 @@ pub(super) async fn read(answer: http::Response<Incoming>) -> Result<Response, F
         .iter()
         .filter(|(name, _)| !DROPPED.contains(&name.as_str()))
         .filter(|(name, _)| !(decoded && matches!(**name, header::CONTENT_ENCODING | header::CONTENT_LENGTH)))
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
     Ok(Response { status: head.status.as_u16(), headers, body })
 }
 
 async fn read_body(mut body: Incoming, headers: &HeaderMap) -> Result<Vec<u8>, Failure> {
-    let stated = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let stated =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if stated.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
@@ -78,10 +91,15 @@ fn inflate(decoder: impl std::io::Read, limit: usize) -> Result<Vec<u8>, Failure
     let mut bytes = Vec::new();
     let read = decoder.take(limit as u64 + 1).read_to_end(&mut bytes);
     if let Err(error) = read {
-        return Err(Failure::known("bad-response", format!("the answer cannot be decompressed: {error}"), false));
+        return Err(Failure::known(
+            "bad-response",
+            format!("the answer cannot be decompressed: {error}"),
+            false,
+        ));
     }
     if bytes.len() > limit {
-        let message = format!("the answer decompresses to more than {MAX_RATIO} times its size or {MAX_BODY} bytes");
+        let message =
+            format!("the answer decompresses to more than {MAX_RATIO} times its size or {MAX_BODY} bytes");
         return Err(Failure::known("response-too-large", message, false));
     }
     Ok(bytes)

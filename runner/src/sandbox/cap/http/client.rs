@@ -36,7 +36,10 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    pub(in crate::sandbox) fn new(resolver: Arc<dyn Resolve>, extra_roots: Vec<CertificateDer<'static>>) -> Self {
+    pub(in crate::sandbox) fn new(
+        resolver: Arc<dyn Resolve>,
+        extra_roots: Vec<CertificateDer<'static>>,
+    ) -> Self {
         Self { connector: Connector::new(resolver, extra_roots), pool: Pool::default() }
     }
 
@@ -53,12 +56,20 @@ impl Client {
         let (mut connection, sent) = self.send(request, &place, site.leave, deadline, message).await?;
         let answer = match timeout_at(deadline, answer::read(sent)).await {
             Ok(answer) => answer?,
-            Err(_) => return Err(Failure::in_doubt("timeout", format!("no whole answer from {} in time", request.target()))),
+            Err(_) => {
+                return Err(Failure::in_doubt(
+                    "timeout",
+                    format!("no whole answer from {} in time", request.target()),
+                ));
+            }
         };
         // The connection's own task has still to see the end of the body.
         if !connection.sender.is_ready() {
             let settled = std::future::poll_fn(|context| connection.sender.poll_ready(context));
-            if !matches!(tokio::time::timeout(std::time::Duration::from_millis(50), settled).await, Ok(Ok(()))) {
+            if !matches!(
+                tokio::time::timeout(std::time::Duration::from_millis(50), settled).await,
+                Ok(Ok(()))
+            ) {
                 return Ok(answer);
             }
         }
@@ -79,7 +90,9 @@ impl Client {
         loop {
             let (mut connection, pooled) = match self.pool.take(place, &leave.networks) {
                 Some(connection) => (connection, true),
-                None => (self.connector.connect(&request.url, place, &leave.networks, deadline).await?, false),
+                None => {
+                    (self.connector.connect(&request.url, place, &leave.networks, deadline).await?, false)
+                }
             };
             match timeout_at(deadline, connection.sender.try_send_request(message)).await {
                 Ok(Ok(answer)) => return Ok((connection, answer)),
@@ -87,14 +100,25 @@ impl Client {
                     let text = chain(error.error());
                     match error.take_message() {
                         Some(unsent) if pooled => message = unsent,
-                        Some(_) => return Err(Failure::known("unreachable", format!("nothing could be sent: {text}"), true)),
+                        Some(_) => {
+                            return Err(Failure::known(
+                                "unreachable",
+                                format!("nothing could be sent: {text}"),
+                                true,
+                            ));
+                        }
                         None => {
                             let text = format!("no answer from {}: {text}", request.target());
                             return Err(Failure::in_doubt("connection-lost", text));
                         }
                     }
                 }
-                Err(_) => return Err(Failure::in_doubt("timeout", format!("no answer from {} in time", request.target()))),
+                Err(_) => {
+                    return Err(Failure::in_doubt(
+                        "timeout",
+                        format!("no answer from {} in time", request.target()),
+                    ));
+                }
             }
         }
     }
@@ -112,9 +136,9 @@ impl Client {
         own_headers(&mut headers, place, site.key)
             .map_err(|error| Failure::known("invalid-argument", error, false))?;
         let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let uri: Uri = format!("{}{query}", request.url.path())
-            .parse()
-            .map_err(|error| Failure::known("invalid-argument", format!("the address cannot be sent: {error}"), false))?;
+        let uri: Uri = format!("{}{query}", request.url.path()).parse().map_err(|error| {
+            Failure::known("invalid-argument", format!("the address cannot be sent: {error}"), false)
+        })?;
         let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = uri;

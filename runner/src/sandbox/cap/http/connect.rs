@@ -59,10 +59,19 @@ impl Connector {
             }
         }
         let problem = problem.unwrap_or_default();
-        Err(Failure::known("unreachable", format!("cannot connect to {}:{}: {problem}", place.host, place.port), true))
+        Err(Failure::known(
+            "unreachable",
+            format!("cannot connect to {}:{}: {problem}", place.host, place.port),
+            true,
+        ))
     }
 
-    async fn addresses(&self, url: &Url, networks: &[IpNet], deadline: Instant) -> Result<Vec<IpAddr>, Failure> {
+    async fn addresses(
+        &self,
+        url: &Url,
+        networks: &[IpNet],
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let (host, addresses) = match url.host() {
             Some(Host::Ipv4(address)) => (address.to_string(), vec![IpAddr::V4(address)]),
             Some(Host::Ipv6(address)) => (address.to_string(), vec![IpAddr::V6(address).to_canonical()]),
@@ -87,18 +96,28 @@ impl Connector {
         let end = deadline.min(Instant::now() + HOP);
         match timeout_at(end, self.resolver.resolve(host)).await {
             Ok(Ok(addresses)) => Ok(addresses.into_iter().map(|address| address.to_canonical()).collect()),
-            Ok(Err(error)) => Err(Failure::known("unreachable", format!("cannot resolve {host}: {error}"), true)),
+            Ok(Err(error)) => {
+                Err(Failure::known("unreachable", format!("cannot resolve {host}: {error}"), true))
+            }
             Err(_) => Err(Failure::known("unreachable", format!("cannot resolve {host} in time"), true)),
         }
     }
 
-    async fn open(&self, address: IpAddr, url: &Url, place: &Place) -> Result<SendRequest<Full<Bytes>>, String> {
-        let stream = TcpStream::connect(SocketAddr::new(address, place.port)).await.map_err(|error| error.to_string())?;
+    async fn open(
+        &self,
+        address: IpAddr,
+        url: &Url,
+        place: &Place,
+    ) -> Result<SendRequest<Full<Bytes>>, String> {
+        let stream = TcpStream::connect(SocketAddr::new(address, place.port))
+            .await
+            .map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         if !place.tls {
             return handshake(stream).await;
         }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_owned();
+        let host =
+            url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_owned();
         let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
         let stream = self.tls()?.connect(name, stream).await.map_err(|error| error.to_string())?;
         handshake(stream).await

@@ -26,8 +26,19 @@ const SECRET: &str = "secret://";
 
 /// Headers that frame the message or belong to the connection, and the one that the broker adds.
 const OWN_HEADERS: [&str; 13] = [
-    "host", "content-length", "connection", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect",
-    "proxy-connection", "proxy-authorization", "http2-settings", "idempotency-key",
+    "host",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "expect",
+    "proxy-connection",
+    "proxy-authorization",
+    "http2-settings",
+    "idempotency-key",
 ];
 
 /// `http.request`
@@ -137,7 +148,9 @@ impl Request {
     pub(super) fn filled_body(&self, secrets: &Secrets) -> Result<Bytes, CallError> {
         let Some(body) = &self.body else { return Ok(Bytes::new()) };
         let names: Vec<&str> = self.body_secrets().collect();
-        let Some(text) = names.first().and_then(|_| std::str::from_utf8(body).ok()) else { return Ok(body.clone()) };
+        let Some(text) = names.first().and_then(|_| std::str::from_utf8(body).ok()) else {
+            return Ok(body.clone());
+        };
         if let Some(name) = text.trim().strip_prefix(SECRET) {
             return secret(secrets, name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
         }
@@ -156,7 +169,8 @@ impl Request {
         let whole = text.trim().starts_with(SECRET).then_some(text);
         let json = text.starts_with(['{', '[', '"', ' ', '\n', '\t', '\r'])
             && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-        let strings = json.then(|| text.split('"').filter(|part| part.starts_with(SECRET))).into_iter().flatten();
+        let strings =
+            json.then(|| text.split('"').filter(|part| part.starts_with(SECRET))).into_iter().flatten();
         whole.into_iter().chain(strings).flat_map(secret_names)
     }
 }
@@ -168,7 +182,9 @@ fn bad_header(name: &str) -> CallError {
 fn secret<'a>(secrets: &'a Secrets, name: &str) -> Result<&'a str, CallError> {
     secrets.value(name).ok_or_else(|| CallError {
         code: "secret-missing".to_owned(),
-        message: format!("secret `{name}` is granted but has no value: add it under `secrets:` in staunch.yaml"),
+        message: format!(
+            "secret `{name}` is granted but has no value: add it under `secrets:` in staunch.yaml"
+        ),
         retryable: false,
     })
 }
@@ -255,14 +271,19 @@ pub(in crate::sandbox) fn body_value(bytes: &[u8]) -> Value {
     }
 }
 
-pub(in crate::sandbox) fn serialize_body<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::sandbox) fn serialize_body<S: Serializer>(
+    bytes: &[u8],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match std::str::from_utf8(bytes) {
         Ok(text) => serializer.serialize_str(text),
         Err(_) => body_value(bytes).serialize(serializer),
     }
 }
 
-pub(in crate::sandbox) fn deserialize_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+pub(in crate::sandbox) fn deserialize_body<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<u8>, D::Error> {
     let problem = || serde::de::Error::custom("a body is a text, {\"base64\": ...}, or a list of bytes");
     match Value::deserialize(deserializer)? {
         Value::String(text) => Ok(text.into_bytes()),

@@ -44,13 +44,16 @@ impl Image {
 fn seal(program: &str, pin: Digest) -> Result<File, Failure> {
     let io = |error: std::io::Error| Failure::known("io", format!("cannot read {program}: {error}"), false);
     let file = File::open(program).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::known("not-found", format!("{program} does not exist"), false),
+        std::io::ErrorKind::NotFound => {
+            Failure::known("not-found", format!("{program} does not exist"), false)
+        }
         _ => io(error),
     })?;
     let mut source = file.take(MAX_PINNED + 1);
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 know no executable flag, and make every such file executable.
-    let copy = memfd_create("staunch-program", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("staunch-program", flags));
+    let copy = memfd_create("staunch-program", flags | MemfdFlags::EXEC)
+        .or_else(|_| memfd_create("staunch-program", flags));
     let mut copy = File::from(copy.map_err(|errno| io(errno.into()))?);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
@@ -59,7 +62,9 @@ fn seal(program: &str, pin: Digest) -> Result<File, Failure> {
         let count = source.read(&mut buffer).map_err(io)?;
         let bytes = &buffer[..count];
         if first && bytes.starts_with(b"#!") {
-            let message = format!("{program} is a script: its digest does not pin what its interpreter does; grant the interpreter's program instead");
+            let message = format!(
+                "{program} is a script: its digest does not pin what its interpreter does; grant the interpreter's program instead"
+            );
             return Err(Failure::known("not-permitted", message, false));
         }
         first = false;
@@ -70,11 +75,16 @@ fn seal(program: &str, pin: Digest) -> Result<File, Failure> {
         copy.write_all(bytes).map_err(io)?;
     }
     if source.limit() == 0 {
-        return Err(Failure::known("not-permitted", format!("{program} has more than {MAX_PINNED} bytes"), false));
+        return Err(Failure::known(
+            "not-permitted",
+            format!("{program} has more than {MAX_PINNED} bytes"),
+            false,
+        ));
     }
     let found = Digest::from_bytes(hasher.finalize().into());
     if found != pin {
-        let message = format!("{program} is not the program that was granted: it has digest {found}, pinned is {pin}");
+        let message =
+            format!("{program} is not the program that was granted: it has digest {found}, pinned is {pin}");
         return Err(Failure::known("access-denied", message, false));
     }
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;

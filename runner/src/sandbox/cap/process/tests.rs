@@ -81,7 +81,10 @@ async fn a_pinned_program_is_the_one_that_was_hashed() {
     let script = room.path().join("script");
     std::fs::write(&script, "#!/bin/sh\n").unwrap();
     let pin = Digest::of(b"#!/bin/sh\n");
-    assert_eq!(run(&[script.to_str().unwrap()], None, Some(pin)).await.unwrap_err().error.code, "not-permitted");
+    assert_eq!(
+        run(&[script.to_str().unwrap()], None, Some(pin)).await.unwrap_err().error.code,
+        "not-permitted"
+    );
 }
 
 #[test]

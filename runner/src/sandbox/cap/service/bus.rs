@@ -43,7 +43,12 @@ impl Bus {
     }
 
     /// Queues a job and waits until it is gone.
-    pub(super) async fn job(&self, method: &'static str, unit: &str, deadline: Instant) -> Result<UnitStatus, Failure> {
+    pub(super) async fn job(
+        &self,
+        method: &'static str,
+        unit: &str,
+        deadline: Instant,
+    ) -> Result<UnitStatus, Failure> {
         let preparing = async {
             let manager = self.manager().await?;
             // Subscribed before the job exists, so that its end cannot be missed.
@@ -62,7 +67,10 @@ impl Bus {
                     return ended(&manager, method, unit, &removed.3).await;
                 }
             }
-            Err(Failure::in_doubt("connection-lost", format!("the bus went away while {unit} was waited for")))
+            Err(Failure::in_doubt(
+                "connection-lost",
+                format!("the bus went away while {unit} was waited for"),
+            ))
         };
         timeout_at(deadline, working).await.unwrap_or_else(|_| Err(silent(method, unit, true)))
     }
@@ -92,7 +100,11 @@ impl Bus {
             None => Builder::system(),
         };
         let connection = builder.build().await.map_err(|error| {
-            Failure::known("unreachable", format!("the service manager's bus cannot be reached: {error}"), true)
+            Failure::known(
+                "unreachable",
+                format!("the service manager's bus cannot be reached: {error}"),
+                true,
+            )
         })?;
         *slot = Some(connection.clone());
         Ok(connection)
@@ -102,10 +114,13 @@ impl Bus {
 async fn read_status(manager: &Proxy<'_>, unit: &str) -> Result<UnitStatus, Failure> {
     let path: OwnedObjectPath = manager.call("LoadUnit", &(unit,)).await.map_err(known)?;
     let properties = Proxy::new(manager.connection(), DESTINATION, path, PROPERTIES).await.map_err(known)?;
-    let mut values: HashMap<String, OwnedVariant> = properties.call("GetAll", &(UNIT,)).await.map_err(known)?;
-    let mut text = |name: &str| values.remove(name).and_then(|value| String::try_from(value).ok()).unwrap_or_default();
+    let mut values: HashMap<String, OwnedVariant> =
+        properties.call("GetAll", &(UNIT,)).await.map_err(known)?;
+    let mut text =
+        |name: &str| values.remove(name).and_then(|value| String::try_from(value).ok()).unwrap_or_default();
     let (load, active, sub) = (text("LoadState"), text("ActiveState"), text("SubState"));
-    let id = values.remove("InvocationID").and_then(|value| Vec::<u8>::try_from(value).ok()).unwrap_or_default();
+    let id =
+        values.remove("InvocationID").and_then(|value| Vec::<u8>::try_from(value).ok()).unwrap_or_default();
     let mut invocation = String::new();
     staunch_core::id::push_hex(&mut invocation, &id);
     Ok(UnitStatus { load, active, sub, invocation })
@@ -124,7 +139,9 @@ async fn ended(manager: &Proxy<'_>, method: &str, unit: &str, result: &str) -> R
 
 fn already_subscribed(error: zbus::Error) -> Result<zbus::Message, zbus::Error> {
     match error {
-        zbus::Error::MethodError(name, _, message) if name.as_str().ends_with("AlreadySubscribed") => Ok(message),
+        zbus::Error::MethodError(name, _, message) if name.as_str().ends_with("AlreadySubscribed") => {
+            Ok(message)
+        }
         error => Err(error),
     }
 }
@@ -150,7 +167,9 @@ fn failure(error: &zbus::Error, in_doubt: bool) -> Failure {
     let code = match error {
         _ if in_doubt => "connection-lost",
         _ if text.contains("NoSuchUnit") || text.contains("not found") => "not-found",
-        _ if text.contains("AccessDenied") || text.contains("InteractiveAuthorizationRequired") => "not-permitted",
+        _ if text.contains("AccessDenied") || text.contains("InteractiveAuthorizationRequired") => {
+            "not-permitted"
+        }
         zbus::Error::MethodError(..) | zbus::Error::FDO(_) => "service-manager",
         _ => "unreachable",
     };

@@ -1,0 +1,106 @@
+//! What is asked of the daemon outside the timed sections.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::client::{Answer, Connection, get};
+
+/// States of runs that are not over.
+const UNENDED: [&str; 7] = ["queued", "planning", "waiting", "running", "parked", "verifying", "undoing"];
+
+/// Runs on a page.
+const PAGE: usize = 500;
+
+/// The API of one daemon.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    address: SocketAddr,
+    token: String,
+}
+
+/// An API in use, on one connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    token: String,
+}
+
+impl Api {
+    pub(crate) fn new(address: SocketAddr, token: String) -> Self {
+        Self { address, token }
+    }
+
+    pub(crate) async fn open(&self) -> anyhow::Result<Session> {
+        Ok(Session { connection: Connection::open(self.address).await?, token: self.token.clone() })
+    }
+}
+
+impl Session {
+    async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.connection.exchange(&get(path, &self.token)).await?;
+        answer.json(200).with_context(|| format!("GET {path}"))
+    }
+
+    /// Asks for a run until it is over.
+    pub(crate) async fn ended(&mut self, id: &str, within: Duration) -> anyhow::Result<Value> {
+        let began = Instant::now();
+        let request = get(&format!("/v1/runs/{id}"), &self.token);
+        let mut asked = 0_u32;
+        loop {
+            let run = self.connection.exchange(&request).await?.json(200)?;
+            if run["state"] == "ended" {
+                return Ok(run);
+            }
+            if began.elapsed() > within {
+                bail!("run {id} is still {} after {within:?}: {}", run["state"], run["reason"]);
+            }
+            asked += 1;
+            // At first without a pause, for what is measured ends within a millisecond; then without haste.
+            if asked > 50 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// Waits until no run is under way.
+    pub(crate) async fn idle(&mut self, within: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        for state in UNENDED {
+            loop {
+                let page = self.get(&format!("/v1/runs?state={state}&limit=1")).await?;
+                let Some(run) = page["items"].get(0) else { break };
+                if began.elapsed() > within {
+                    bail!("run {} is still {state} after {within:?}: {}", run["id"], run["reason"]);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// All runs, newest first.
+    pub(crate) async fn runs(&mut self) -> anyhow::Result<Vec<Value>> {
+        let mut runs = Vec::new();
+        let mut path = format!("/v1/runs?limit={PAGE}");
+        loop {
+            let mut page = self.get(&path).await?;
+            if let Value::Array(items) = page["items"].take() {
+                runs.extend(items);
+            }
+            match page["next"].as_str() {
+                Some(next) => path = format!("/v1/runs?limit={PAGE}&after={next}"),
+                None => return Ok(runs),
+            }
+        }
+    }
+}
+
+/// The runs that an accepted alert led to.
+pub(crate) fn runs_of(answer: &Answer) -> anyhow::Result<Vec<String>> {
+    let body = answer.json(202)?;
+    let runs = body["alerts"][0]["runs"].as_array().context("the answer names no runs")?;
+    Ok(runs.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}

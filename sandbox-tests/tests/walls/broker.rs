@@ -1,0 +1,166 @@
+//! One door: plan, cover, policy, halt, intent, outcome.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use staunch::sandbox::{Ending, Job, Verdict};
+use staunch_core::effect::{EffectStatus, Repeat};
+
+use super::harness::*;
+
+#[tokio::test]
+async fn a_plan_does_nothing_and_acting_does_exactly_the_plan() {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let prepared = prepare(&sandbox, "send");
+    let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+    let book = Arc::new(Book::default());
+    let plan = sandbox.execute(plan_permit(), job(&prepared, &target.address, &allowed, &book)).await;
+    assert!(matches!(plan.ending, Ending::Returned(_)), "{plan:?}");
+    assert!(target.requests().is_empty() && book.lines().is_empty());
+    assert_eq!(plan.effects[0].call.target, format!("http:127.0.0.1:{}", target.port));
+    assert_eq!((plan.effects[0].status, &plan.effects[0].key), (EffectStatus::Planned, &None));
+    assert_eq!(plan.effects[0].reason, "because it is broken");
+
+    let (_, act) = plan_and_act(&sandbox, || job(&prepared, &target.address, &allowed, &book)).await;
+    let Ending::Returned(result) = &act.ending else { panic!("{act:?}") };
+    assert_eq!(result["summary"], "done");
+    assert_eq!(act.effects[0].call, plan.effects[0].call);
+    assert_eq!(book.lines(), ["intend 0 send unplanned=false", "settle 0 Done"]);
+    let requests = target.requests();
+    assert_eq!(requests.len(), 1);
+    let key = act.effects[0].key.clone().unwrap();
+    assert!(requests[0].contains(&format!("idempotency-key: {key}\r\n")), "{}", requests[0]);
+    assert_eq!((key.len(), act.effects[0].repeat), (52, Repeat::Once));
+}
+
+#[tokio::test]
+async fn an_effect_without_a_grant_is_answered_and_journaled() {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let prepared = prepare(&sandbox, "send");
+    let book = Arc::new(Book::default());
+    let (plan, act) = plan_and_act(&sandbox, || job(&prepared, &target.address, &grants(&[]), &book)).await;
+    for report in [plan, act] {
+        let Ending::Failed(error) = &report.ending else { panic!("{report:?}") };
+        assert!(error.is_denial() && error.message.contains("guest"), "{error:?}");
+        assert!(report.effects.is_empty() && report.denials.len() == 1);
+    }
+    assert_eq!(book.lines(), ["denied send", "denied send"]);
+    assert!(target.requests().is_empty());
+}
+
+async fn unplanned(approved: bool, verdict: Option<Verdict>) -> (Ending, Vec<String>, usize) {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let prepared = prepare(&sandbox, "send-twice");
+    let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+    let book = Arc::new(Book::default());
+    let make = || job(&prepared, &target.address, &allowed, &book);
+    let (mut effects, _) = sandbox.execute(plan_permit(), make()).await.into_plan();
+    effects.truncate(1);
+    *book.verdict.lock().unwrap() = verdict;
+    let report = sandbox.execute(act_permit(approved), Job { mode: acting(effects), ..make() }).await;
+    (report.ending, book.lines(), target.requests().len())
+}
+
+#[tokio::test]
+async fn an_effect_outside_an_approved_plan_parks_the_run() {
+    let (ending, lines, requests) = unplanned(true, None).await;
+    let Ending::Parked { call, .. } = ending else { panic!("{ending:?}") };
+    assert_eq!(call.function, "send");
+    assert_eq!((lines.len(), requests), (2, 1));
+}
+
+#[tokio::test]
+async fn in_an_automatic_run_policy_judges_an_effect_outside_the_plan() {
+    let (ending, lines, requests) = unplanned(false, None).await;
+    assert!(matches!(ending, Ending::Returned(_)));
+    assert_eq!((lines[2].as_str(), requests), ("intend 1 send unplanned=true", 2));
+    let (ending, lines, requests) = unplanned(false, Some(Verdict::Deny("no".to_owned()))).await;
+    assert!(matches!(ending, Ending::Failed(_)));
+    assert_eq!((lines, requests), (vec!["denied send".to_owned(); 2], 0));
+    let (ending, lines, requests) = unplanned(false, Some(Verdict::Park("irreversible".to_owned()))).await;
+    assert!(matches!(ending, Ending::Parked { .. }));
+    assert_eq!((lines.len(), requests), (0, 0));
+}
+
+async fn act_with(prepare_book: impl Fn(&Book)) -> (Ending, Vec<String>, usize) {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let prepared = prepare(&sandbox, "send");
+    let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+    let book = Arc::new(Book::default());
+    let make = || job(&prepared, &target.address, &allowed, &book);
+    let (effects, _) = sandbox.execute(plan_permit(), make()).await.into_plan();
+    prepare_book(&book);
+    let report = sandbox.execute(act_permit(true), Job { mode: acting(effects), ..make() }).await;
+    (report.ending, book.lines(), target.requests().len())
+}
+
+#[tokio::test]
+async fn a_halted_run_gets_no_further_effect() {
+    let (ending, lines, requests) = act_with(|book| book.halted.store(true, Ordering::SeqCst)).await;
+    assert_eq!(ending, Ending::Halted("maintenance".to_owned()));
+    assert_eq!((lines.len(), requests), (0, 0));
+}
+
+#[tokio::test]
+async fn a_halt_between_intent_and_effect_still_counts() {
+    let (ending, lines, requests) = act_with(|book| book.halt_at_intent.store(true, Ordering::SeqCst)).await;
+    assert_eq!(ending, Ending::Halted("maintenance".to_owned()));
+    assert_eq!(
+        (lines, requests),
+        (vec!["intend 0 send unplanned=false".to_owned(), "settle 0 Denied".to_owned()], 0)
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_done_that_cannot_be_written_down() {
+    let (ending, lines, requests) = act_with(|book| book.broken.store(true, Ordering::SeqCst)).await;
+    assert_eq!(ending, Ending::LedgerUnavailable("the disk is full".to_owned()));
+    assert_eq!((lines.len(), requests), (0, 0));
+}
+
+#[tokio::test]
+async fn host_bound_effects_need_a_target_that_is_a_host() {
+    let sandbox = sandbox();
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().canonicalize().unwrap().join("log");
+    std::fs::write(&path, "much").unwrap();
+    let path = path.to_str().unwrap();
+    let prepared = prepare(&sandbox, "truncate");
+    let allowed = grants(&[("file", "truncate", path)]);
+    let book = Arc::new(Book::default());
+    for (host, code) in [(None, "target-unknown"), (Some("web-9"), "target-unknown")] {
+        let mut job = job(&prepared, path, &allowed, &book);
+        job.host = host.map(str::to_owned);
+        let report = sandbox.execute(plan_permit(), job).await;
+        let Ending::Failed(error) = &report.ending else { panic!("{report:?}") };
+        assert_eq!(error.code, code);
+    }
+    let (plan, act) = plan_and_act(&sandbox, || job(&prepared, path, &allowed, &book)).await;
+    assert_eq!(plan.effects[0].call.target, format!("local/file:{path}"));
+    assert_eq!(act.effects[0].status, EffectStatus::Done);
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn keys_tell_effects_apart_and_stay_the_same() {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let prepared = prepare(&sandbox, "send-twice");
+    let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+    let book = Arc::new(Book::default());
+    let keys = |report: staunch::sandbox::Report| -> Vec<String> {
+        report.effects.into_iter().map(|effect| effect.key.unwrap()).collect()
+    };
+    let make = || job(&prepared, &target.address, &allowed, &book);
+    let (_, first) = plan_and_act(&sandbox, make).await;
+    let (_, second) = plan_and_act(&sandbox, make).await;
+    let (_, other_step) = plan_and_act(&sandbox, || Job { step: 1, ..make() }).await;
+    let (first, second, other_step) = (keys(first), keys(second), keys(other_step));
+    assert_eq!(first, second);
+    assert_ne!(first[0], first[1]);
+    assert_ne!(first, other_step);
+}
