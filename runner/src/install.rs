@@ -29,6 +29,8 @@ pub struct InstallRequest {
     pub allow_downgrade: bool,
     /// Who.
     pub by: String,
+    /// For a run from the shell: what is asked for, as JSON.
+    pub request: Option<String>,
 }
 
 /// Why a plugin is not installed.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use staunch_core::policy::Standing;
+use staunch_core::policy::{PluginKind, Standing};
 
 use super::args::{Connection, PluginArgs, PluginCommand};
 use super::client::Client;
@@ -14,7 +14,12 @@ use crate::clock::Clock;
 use crate::install::{InstallError, InstallRequest, store};
 use crate::keys;
 use crate::pipeline::plugins::chain;
-use crate::plugin::{Registry, TrustPolicy, TrustedKey, inspect, sign, trust};
+use crate::plugin::builder::{self, BuildError, Built, Environment};
+use crate::plugin::manifest::Language;
+use crate::plugin::{
+    Compiler, Registry, TrustPolicy, TrustedKey, UnverifiedBuild, inspect, scaffold, sign, trust,
+};
+use crate::scenario::{self, Progress};
 
 pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Output) -> Done {
     match args.command {
@@ -34,6 +39,7 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
                 reason,
                 allow_downgrade,
                 by: "host".to_owned(),
+                request: None,
             };
             install(request, connection, output).await
         }
@@ -54,8 +60,79 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             let input = runs::parse_json("--input", &input)?;
             run_file(&file, &input, act, target, &reason, connection, output).await
         }
-        PluginCommand::New { .. } | PluginCommand::Build { .. } | PluginCommand::Test { .. } => Ok(()),
+        PluginCommand::New { name, language, kind } => new(&name, &language, &kind, output),
+        PluginCommand::Build { directory } => {
+            let built = build(&directory, output)?;
+            if output.is_json() {
+                output.json(&json!(built));
+            } else {
+                output.data(&format!("built {}", built.file.display()));
+            }
+            Ok(())
+        }
+        PluginCommand::Test { directory } => test(&directory, output).await,
     }
+}
+
+/// A word of a closed list, which clap has checked already.
+fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Failure> {
+    let found = words.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
+    found.ok_or_else(|| Failure::Usage(format!("{text:?} is not available in this version")))
+}
+
+fn new(name: &str, language: &str, kind: &str, output: &Output) -> Done {
+    let (language, kind) = (word(&Language::WORDS, language)?, word(&PluginKind::WORDS, kind)?);
+    let created = scaffold::create(Path::new("."), name, language, kind)
+        .map_err(|error| Failure::Refused(chain(&error)))?;
+    if output.is_json() {
+        output.json(&json!({ "directory": created.directory, "files": created.files }));
+        return Ok(());
+    }
+    for file in &created.files {
+        output.data(&file.display().to_string());
+    }
+    output.note(&format!("Next: cd {name}; staunch plugin build; staunch plugin test"));
+    Ok(())
+}
+
+fn build(directory: &Path, output: &Output) -> Result<Built, Failure> {
+    builder::build(directory, &Environment::of_this_process(), &mut |line| output.note(line)).map_err(|error| {
+        let message = chain(&error);
+        match error {
+            BuildError::Toolchain(_) | BuildError::Start { .. } => Failure::Unreachable(message),
+            BuildError::Manifest(_) => Failure::Usage(message),
+            _ => Failure::Refused(message),
+        }
+    })
+}
+
+/// Runs the scenarios with the build that is there; builds first when there is none, or the source is newer.
+async fn test(directory: &Path, output: &Output) -> Done {
+    let built = build(directory, output)?;
+    let bytes = read(&built.file)?;
+    let unverified = UnverifiedBuild::for_scripted_world(&name(&built.file), bytes.to_vec())
+        .map_err(|error| Failure::Refused(chain(&error)))?;
+    let report = scenario::run(directory, &unverified, &Compiler::uncached(), &mut |progress| match progress {
+        Progress::Compiling => output.note("compiling"),
+        Progress::Ended { done, total, report } => {
+            let word = if report.passed { "ok    " } else { "FAILED" };
+            output.note(&format!("[{done}/{total}] {word} {}: {}", report.file, report.name));
+            for failure in &report.failures {
+                output.note(&format!("         {failure}"));
+            }
+        }
+    })
+    .await
+    .map_err(|error| Failure::Refused(chain(&error)))?;
+    if output.is_json() {
+        output.json(&json!(report));
+    }
+    let failed = report.scenarios.iter().filter(|scenario| !scenario.passed).count();
+    if failed > 0 {
+        return Err(Failure::Refused(format!("{failed} of {} scenarios failed", report.scenarios.len())));
+    }
+    output.note(&format!("{} scenarios passed", report.scenarios.len()));
+    Ok(())
 }
 
 fn standing_of(word: &str) -> Option<Standing> {

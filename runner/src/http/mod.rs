@@ -103,6 +103,7 @@ fn described() -> OpenApiRouter<App> {
             OpenApiRouter::new()
                 .routes(routes!(plugins::list, plugins::install))
                 .routes(routes!(plugins::show))
+                .routes(routes!(plugins::run))
                 .layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)),
         )
         .merge(

@@ -5,16 +5,17 @@ use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use staunch_core::policy::{Object, PersonAction, Standing};
+use staunch_core::policy::{Autonomy, Object, PersonAction, Standing};
 
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
-use super::shapes::Page;
+use super::shapes::{self, Page, RunShape};
 use crate::install::{InstallError, InstallRequest, install as install_plugin};
-use crate::pipeline::plugins::Plugins;
+use crate::pipeline::plugins::{Plugins, chain};
 use crate::pipeline::views::PluginRecord;
-use crate::pipeline::{Listing, ReadError};
+use crate::pipeline::{Listing, PluginRunRequest, ReadError};
+use crate::plugin::trust::{Candidate, verify};
 
 fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
     let loaded = plugins.exactly(&record.name, record.digest);
@@ -93,6 +94,33 @@ pub(super) async fn install(
     Ok((StatusCode::CREATED, Json(json!(installed))))
 }
 
+/// Runs one plugin once from the shell: multipart with `component`, `envelope` and `request` (JSON). The
+/// signature must satisfy the trust policy, and every gate is passed as by any run.
+#[utoipa::path(post, path = "/v1/plugins/run", tag = "plugins",
+    request_body(content = Object, content_type = "multipart/form-data"),
+    responses((status = 202, body = RunShape), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn run(
+    State(app): State<App>,
+    caller: Caller,
+    multipart: Multipart,
+) -> Result<(StatusCode, Json<RunShape>), Problem> {
+    caller.may(&app, PersonAction::Start, Object::Runbook("plugin-run", Some(Autonomy::Approve)))?;
+    let request = read(multipart).await?;
+    let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail);
+    let asked: PluginRunRequest = serde_json::from_str(request.request.as_deref().unwrap_or_default())
+        .map_err(|error| wrong(format!("request: {error}")))?;
+    let now = app.pipeline().clock().now();
+    let candidate =
+        Candidate { file: "component", component: &request.component, envelope: &request.envelope };
+    let verified = app
+        .pipeline()
+        .plugins()
+        .with_set(|set| verify(&candidate, &set.trust, None, now))
+        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "signature", chain(&error)))?;
+    let run = app.pipeline().run_plugin(caller.0, verified, asked).await?;
+    Ok((StatusCode::ACCEPTED, Json(shapes::run(&run))))
+}
+
 async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
     let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail);
     let mut component: Option<Bytes> = None;
@@ -106,6 +134,7 @@ async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
             "component" => component = Some(bytes),
             "envelope" => envelope = Some(bytes),
             "reason" => request.reason = Some(text()),
+            "request" => request.request = Some(text()),
             "allow_downgrade" => request.allow_downgrade = text() == "true",
             "standing" => {
                 let word = text();
@@ -113,7 +142,7 @@ async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
                 let message = format!("standing: {word:?} is none; valid are observe, approve, automatic");
                 request.standing = Some(known.ok_or_else(|| wrong(message))?.1);
             }
-            _ => return Err(wrong(format!("{name}: no such part; valid are component, envelope, standing, reason, allow_downgrade"))),
+            _ => return Err(wrong(format!("{name}: no such part; valid are component, envelope, standing, reason, allow_downgrade, request"))),
         }
     }
     request.component = component.ok_or_else(|| wrong("component: the plugin's bytes are missing".to_owned()))?;

@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError, StoredPayload, ViewCursor, ViewQuery, ViewRow};
 use crate::people::{TokenRecord, Tokens, new_token};
+use crate::plugin::VerifiedPlugin;
 use crate::sandbox::Sandbox;
 use live::{LiveRun, RecordError};
 use plugins::{PluginSet, Plugins};
@@ -52,7 +53,7 @@ use scribe::{Line, Scribe, ScribeError};
 use shared::Shared;
 
 pub use receive::Accepted;
-pub use requests::{SettleRequest, Settlement, StartRequest};
+pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
 pub use shared::Rules;
 
 /// Why something that was asked for is not done.
@@ -240,6 +241,7 @@ impl Pipeline {
             halt_file,
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
+            one_step: std::sync::Mutex::default(),
         });
         let pipeline = Self(shared);
         let rules = pipeline.rules();
@@ -360,6 +362,20 @@ impl Pipeline {
     pub async fn start(&self, person: Person, request: StartRequest) -> Result<Run, Refusal> {
         let shared = Arc::clone(&self.0);
         self.whole(async move { requests::start(&shared, &person, request).await }).await
+    }
+
+    /// Runs one plugin once, from a file whose signature satisfied the trust policy, through every gate.
+    ///
+    /// # Errors
+    /// When the plugin cannot be used, or the pre-gate refuses.
+    pub async fn run_plugin(
+        &self,
+        person: Person,
+        verified: VerifiedPlugin,
+        request: PluginRunRequest,
+    ) -> Result<Run, Refusal> {
+        let shared = Arc::clone(&self.0);
+        self.whole(async move { requests::run_plugin(&shared, &person, verified, request).await }).await
     }
 
     /// Approves the plan that was shown.

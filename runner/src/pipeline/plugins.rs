@@ -140,6 +140,8 @@ pub struct Plugins {
 #[derive(Debug, Default)]
 struct Table {
     records: HashMap<String, PluginRecord>,
+    /// Those that only one run from the shell uses, by name.
+    lent: HashMap<String, PluginRecord>,
     /// By name and digest: runs are bound to the bytes that they were made with.
     loaded: HashMap<(String, Digest), Arc<Loaded>>,
 }
@@ -219,13 +221,50 @@ impl Plugins {
         }
     }
 
+    /// Makes a verified plugin usable that is not installed: for one run from the shell. An installed version of
+    /// the same bytes stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be compiled or its grants are wrong.
+    pub(super) fn lend(
+        &self,
+        verified: VerifiedPlugin,
+        initial: Standing,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<(), Reason> {
+        let (name, digest) = (verified.manifest().name.clone(), verified.digest());
+        if self.record(&name).is_some_and(|record| record.digest == digest) {
+            return Ok(());
+        }
+        let record = PluginRecord {
+            version: verified.manifest().version.to_string(),
+            release: verified.manifest().release,
+            signers: verified.signers().to_vec(),
+            standing: initial,
+            installed_at: now,
+            name: name.clone(),
+            digest,
+        };
+        let loaded = Arc::new(self.with_set(|set| bind(set, verified, Vec::new()))?);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.loaded.insert((name.clone(), digest), loaded);
+        table.lent.insert(name, record);
+        Ok(())
+    }
+
     /// What decisions know about a plugin.
     #[must_use]
     pub fn facts(&self, plugin: &Loaded) -> PluginFacts {
         let manifest = plugin.verified.manifest();
-        let record = self.record(&manifest.name);
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         // Standing belongs to the exact bytes: an older version that a run is still bound to has lost its own.
-        let standing = record.filter(|record| record.digest == plugin.digest()).map(|record| record.standing);
+        let known = [table.records.get(&manifest.name), table.lent.get(&manifest.name)];
+        let standing = known
+            .into_iter()
+            .flatten()
+            .find(|record| record.digest == plugin.digest())
+            .map(|record| record.standing);
+        drop(table);
         PluginFacts {
             name: manifest.name.clone(),
             version: manifest.version.to_string(),

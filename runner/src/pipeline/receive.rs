@@ -68,6 +68,8 @@ pub(super) struct Request<'a> {
     pub(super) by: Option<&'a str>,
     pub(super) comment: Option<&'a str>,
     pub(super) mode: Mode,
+    /// The exact plugin, where it is not the installed one that is meant.
+    pub(super) exact: Option<Digest>,
 }
 
 /// Takes in the alerts of one body. Durable when it returns.
@@ -271,6 +273,7 @@ impl Batch {
                 by: None,
                 comment: None,
                 mode: Mode::Act,
+                exact: None,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -352,7 +355,13 @@ pub(super) fn new_run(
     let plugins = runbook
         .steps
         .iter()
-        .map(|step| shared.plugins.current(&step.plugin).map_err(|reason| refuse(Stage::Plan, &step.plugin, reason)))
+        .map(|step| {
+            let plugin = match request.exact {
+                Some(digest) => shared.plugins.exactly(&step.plugin, digest),
+                None => shared.plugins.current(&step.plugin),
+            };
+            plugin.map_err(|reason| refuse(Stage::Plan, &step.plugin, reason))
+        })
         .collect::<Result<Vec<Arc<Loaded>>, _>>()?;
     let occasion = Occasion {
         run: &id,
@@ -432,7 +441,7 @@ fn created(
     });
     let leaf = event::RunCreated {
         runbook: runbook.name.clone(),
-        policy: rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest),
+        policy: shared.policy_digest(runbook),
         plugins: plugins.iter().map(|plugin| (plugin.name().to_owned(), plugin.digest())).collect(),
         mode: request.mode,
         queued,

@@ -4,7 +4,7 @@
 //! from there. All ways to a run (HTTP, shell, console) come through here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 use staunch_core::decision::{Code, Decision, Reason};
@@ -14,7 +14,7 @@ use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{Involved, counts};
-use staunch_core::policy::{Gate, Person, Separation};
+use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
 use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State, Verdict};
 
 use super::Refusal;
@@ -25,6 +25,7 @@ use super::planning;
 use super::receive::{Request, new_run};
 use super::rule;
 use super::shared::Shared;
+use crate::plugin::VerifiedPlugin;
 
 /// A run to be started by hand.
 #[derive(Debug, Clone, serde::Deserialize, utoipa::ToSchema)]
@@ -98,9 +99,6 @@ pub(super) async fn start(
         let message = format!("there is no runbook {:?}", request.runbook);
         return Err(Refusal::Invalid { field: "runbook", message });
     };
-    if shared.runs.len() >= rules.config.queue {
-        return Err(Refusal::QueueFull);
-    }
     let request = Request {
         alert: None,
         labels: &request.labels,
@@ -109,8 +107,70 @@ pub(super) async fn start(
         by: Some(&person.name),
         comment: Some(&request.reason),
         mode: request.mode,
+        exact: None,
     };
-    let (line, new) = new_run(shared, &rules, &runbook, &request).map_err(refused)?;
+    begin(shared, &runbook, &request).await
+}
+
+/// One plugin to be run once.
+#[derive(Debug, Clone, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginRunRequest {
+    /// Its input.
+    #[schema(value_type = Object)]
+    pub input: Value,
+    /// What to act on.
+    pub target: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// `plan` or `act`.
+    #[schema(value_type = String)]
+    #[serde(default = "plan_only")]
+    pub mode: Mode,
+}
+
+/// Runs a verified plugin once, by a runbook of one step that asks people as a runbook without a gate does.
+///
+/// # Errors
+/// When the plugin cannot be used, or the pre-gate refuses.
+pub(super) async fn run_plugin(
+    shared: &Arc<Shared>,
+    person: &Person,
+    verified: VerifiedPlugin,
+    request: PluginRunRequest,
+) -> Result<Run, Refusal> {
+    let initial = shared.rules().config.initial_standing;
+    let (plugin, digest) = (verified.manifest().name.clone(), verified.digest());
+    let name = format!("plugin-run-{plugin}");
+    let text = format!("runbook: {name}\nmatch: []\nautonomy: approve\nsteps: [{{ plugin: {plugin}, input: {{}} }}]\n");
+    let (runbook, _) = runbook::read(&name, &text).map_err(|problems| {
+        let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Refusal::Invalid { field: "plugin", message }
+    })?;
+    let runbook = Arc::new(runbook);
+    shared.plugins.lend(verified, initial, shared.now()).map_err(Refusal::Conflict)?;
+    shared.one_step.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&runbook));
+    let labels = BTreeMap::new();
+    let request = Request {
+        alert: None,
+        labels: &labels,
+        target: request.target.as_deref(),
+        input: Some(&request.input),
+        by: Some(&person.name),
+        comment: Some(&request.reason),
+        mode: request.mode,
+        exact: Some(digest),
+    };
+    begin(shared, &runbook, &request).await
+}
+
+/// Makes a run that a person asked for, and launches it once its beginning is durable.
+async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'_>) -> Result<Run, Refusal> {
+    let rules = shared.rules();
+    if shared.runs.len() >= rules.config.queue {
+        return Err(Refusal::QueueFull);
+    }
+    let (line, new) = new_run(shared, &rules, runbook, request).map_err(refused)?;
     let target = new.run.target.clone().unwrap_or_default();
     if let Err(error) = shared.scribe.commit(vec![line]).await {
         shared.runs.release(&runbook.name, &target, &new.run.id);
@@ -141,9 +201,8 @@ pub(super) async fn approve(
     let run = live.snapshot().await;
     may_approve(shared, &run, person)?;
     let now = shared.now();
-    let rules = shared.rules();
     let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
-    let changed = rules.policies.policy_digest(&run.runbook) != Some(run.policy);
+    let changed = shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
     if run.plan != Some(shown) {
         return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
     }

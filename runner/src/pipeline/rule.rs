@@ -42,7 +42,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
     let rules = shared.rules();
     let now = shared.now();
     let refuse = |reason: Reason| Ruling { refused: Some(reason), ..Ruling::default() };
-    let Some(runbook) = rules.policies.runbook(&run.runbook) else {
+    let Some(runbook) = shared.runbook(&run.runbook) else {
         let message = format!("runbook {} is no longer in the policies", run.runbook);
         return refuse(Reason::new(Code::Policy, message));
     };
@@ -65,7 +65,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
         .collect();
     let question = Question {
         now,
-        runbook,
+        runbook: &runbook,
         target: run.target.as_deref().unwrap_or_default(),
         alert: live.about(),
         labels: &run.labels,

@@ -1,7 +1,8 @@
 //! What all runs share: the journal, the sandbox, the rules, and what is open.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::Decision;
@@ -9,7 +10,7 @@ use staunch_core::event::Event;
 use staunch_core::gate::{self, PreGateFacts};
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
-use staunch_core::policy::Policies;
+use staunch_core::policy::{Policies, Runbook};
 use staunch_core::record::{AlertRecord, Standing};
 use staunch_core::run::{Ask, Run};
 use tokio::sync::Semaphore;
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) halt_file: PathBuf,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
+    /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
+    pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
 }
 
 impl Shared {
@@ -66,6 +69,17 @@ impl Shared {
 
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.scribe.clock().now()
+    }
+
+    /// A runbook of the policies, or the one-step runbook of a run that was started from the shell.
+    pub(super) fn runbook(&self, name: &str) -> Option<Arc<Runbook>> {
+        let of_policies = self.rules().policies.runbook(name).cloned();
+        of_policies.or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+    }
+
+    /// Digest of what a run of the runbook was made under.
+    pub(super) fn policy_digest(&self, runbook: &Runbook) -> Digest {
+        self.rules().policies.policy_digest(&runbook.name).unwrap_or(runbook.digest)
     }
 
     /// Executes a job when a worker is free: the one call of the sandbox.
@@ -101,8 +115,7 @@ impl Shared {
 
     /// The place of a run in the queue at its target.
     pub(super) fn ask_turn(&self, run: &Run) -> Place {
-        let rules = self.rules();
-        let parallel = rules.policies.runbook(&run.runbook).is_some_and(|runbook| runbook.parallel);
+        let parallel = self.runbook(&run.runbook).is_some_and(|runbook| runbook.parallel);
         self.turns.ask(if parallel { None } else { run.target.as_deref() })
     }
 
@@ -126,8 +139,7 @@ impl Shared {
 
     /// The question that the runbook's gate puts to people.
     pub(super) fn question_for(&self, run: &Run) -> Ask {
-        let rules = self.rules();
-        let gate = rules.policies.runbook(&run.runbook).map(|runbook| runbook.gate.clone()).unwrap_or_default();
+        let gate = self.runbook(&run.runbook).map(|runbook| runbook.gate.clone()).unwrap_or_default();
         rule::ask(&gate, self.now())
     }
 

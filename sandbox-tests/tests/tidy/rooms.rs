@@ -12,6 +12,7 @@ const ROOMS: &[(&str, Uses)] = &[
     ("intake", Uses::Only(&["clock"])),
     ("sandbox", Uses::Only(&["clock"])),
     ("plugin", Uses::Only(&["clock", "sandbox"])),
+    ("scenario", Uses::Only(&["clock", "plugin", "sandbox"])),
     ("journal", Uses::Only(&["clock"])),
     ("pipeline", Uses::Only(&["clock", "config", "people", "intake", "plugin", "sandbox", "journal"])),
     ("install", Uses::Only(&["clock", "plugin", "pipeline"])),
@@ -168,10 +169,9 @@ pub(crate) fn wrong_crates(tree: &Tree) -> Vec<String> {
 /// Whether a path in the line begins with the crate.
 fn names_crate(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let begins =
-            before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | ':' | '"' | '-' | '`' | '/'));
-        begins && line[at + name.len()..].starts_with("::")
+        let (before, rest) = line.split_at(at);
+        let inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '"' | '-' | '`' | '/');
+        !before.ends_with(inside) && rest.strip_prefix(name).is_some_and(|rest| rest.starts_with("::"))
     })
 }
 

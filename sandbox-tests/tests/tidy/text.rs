@@ -66,12 +66,11 @@ pub(crate) fn bare_allows(tree: &Tree) -> Vec<String> {
     for file in tree.all().filter(|file| file.path.ends_with(".rs")) {
         for opening in ["#[allow(", "#![allow("] {
             for (at, _) in file.text.match_indices(opening) {
-                let line = file.text[..at].lines().count();
-                let begins =
-                    file.text[..at].rsplit('\n').next().is_none_or(|before| before.trim().is_empty());
-                let attribute = file.text[at..].split(")]").next().unwrap_or_default();
+                let (before, rest) = file.text.split_at(at);
+                let begins = before.rsplit('\n').next().is_none_or(|indent| indent.trim().is_empty());
+                let attribute = rest.split(")]").next().unwrap_or_default();
                 if begins && !attribute.contains("reason") {
-                    findings.push(format!("{}:{}", file.path, line + 1));
+                    findings.push(format!("{}:{}", file.path, before.matches('\n').count() + 1));
                 }
             }
         }
@@ -94,8 +93,8 @@ pub(crate) fn leftovers(tree: &Tree) -> Vec<String> {
 /// Whether the word stands in the line, not as the end of another one.
 fn stands_in(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '/' | '}'))
+        let inside = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '}');
+        !line.split_at(at).0.ends_with(inside)
     })
 }
 

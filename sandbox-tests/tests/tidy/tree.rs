@@ -31,8 +31,8 @@ impl File {
 
 /// A line up to its comment. An address in a string is not a comment.
 fn code_of(line: &str) -> &str {
-    match line.find("//") {
-        Some(at) if !line[..at].ends_with(':') => &line[..at],
+    match line.split_once("//") {
+        Some((code, _)) if !code.ends_with(':') => code,
         _ => line,
     }
 }
