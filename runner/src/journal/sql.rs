@@ -14,6 +14,7 @@ use sqlx::AssertSqlSafe;
 /// Counts up when an older program could no longer read the tables.
 pub(super) const SCHEMA_VERSION: &str = "1";
 
+/// A payload may come in an earlier call of its transaction than its leaf, hence the deferred reference.
 /// SQLite: the triggers' bodies, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
 pub(super) const SCHEMA: &str = "
     BEGIN IMMEDIATE;
@@ -21,7 +22,7 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE journal (idx INTEGER PRIMARY KEY, run TEXT, leaf BLOB NOT NULL);
     CREATE INDEX journal_run ON journal (run, idx) WHERE run IS NOT NULL;
     CREATE TABLE payloads (
-        idx INTEGER PRIMARY KEY REFERENCES journal (idx), salt BLOB, bytes BLOB,
+        idx INTEGER PRIMARY KEY REFERENCES journal (idx) DEFERRABLE INITIALLY DEFERRED, salt BLOB, bytes BLOB,
         CHECK ((salt IS NULL) = (bytes IS NULL))
     );
     CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));

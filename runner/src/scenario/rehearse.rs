@@ -158,7 +158,8 @@ impl ScenarioReport {
         if !scenario.export.may_act() {
             let looked = scenario.export.name();
             let tried = last.denials.iter().map(|denial| &denial.call).filter(|call| is_effect(call));
-            self.failures.extend(tried.map(|call| format!("`{looked}` may only look, but called {}", line(call))));
+            self.failures
+                .extend(tried.map(|call| format!("`{looked}` may only look, but called {}", line(call))));
         }
         if self.failures.is_empty() {
             let unused = scenario.world.iter().zip(used).filter(|(_, used)| **used == 0);
