@@ -114,7 +114,7 @@ impl Installation {
              hosts: {{ local: {{ names: [web-7, 'web-7:9100'] }} }}\n\
              sources:\n  {SOURCE}: {{ format: alertmanager, bearer: '${{file:keys/alertmanager.token}}'{} }}\n  \
              prometheus: {{ format: prometheus, bearer: '${{file:keys/prometheus.token}}' }}\n\
-             {grants}probes: {{ {} }}\nlog: {{ origin: test.invalid/staunch }}\n{}",
+             {grants}probes: {{ {} }}\n{}",
             self.source_more,
             self.probes,
             self.more.concat(),

@@ -101,8 +101,7 @@ fn write(root: &Path, args: &InitArgs) -> Result<keys::KeyPair, String> {
     for (name, text) in init::POLICIES {
         plain(&root.join("policies").join(name), text)?;
     }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    plain(&root.join("staunch.yaml"), &init::configuration(args.listen, host.trim()))?;
+    plain(&root.join("staunch.yaml"), &init::configuration(args.listen, &local::host_name()))?;
     Ok(author)
 }
 

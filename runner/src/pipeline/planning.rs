@@ -115,7 +115,9 @@ pub(super) async fn plan_after(
             readings,
         });
     }
-    Ok(Planned { plan: Plan::new(&run.id, &run.runbook, steps), at: shared.now(), log, kind, summary })
+    let plan = Plan::new(&run.id, &run.runbook, steps);
+    let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
+    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary })
 }
 
 /// A plugin that cannot be used refuses the run.

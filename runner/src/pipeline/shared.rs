@@ -211,12 +211,7 @@ impl Shared {
     /// Asks the pre-gate once more, when a run's turn comes late.
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
-        let over = match live.alert() {
-            Some(id) => {
-                matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved)
-            }
-            None => false,
-        };
+        let over = self.alert_is_over(live).await;
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
         let halted = self.halted();
