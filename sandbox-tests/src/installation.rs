@@ -29,6 +29,8 @@ pub struct Installation {
     pub grants: Vec<String>,
     /// What probes may read: the inside of `probes: {}`.
     pub probes: String,
+    /// The member `log` as `init` wrote it: a journal keeps its name.
+    log: String,
     /// Further members of the configuration, whole lines.
     pub more: Vec<String>,
     /// Further members of the source: `, max_body: 1KiB`.
@@ -53,6 +55,8 @@ impl Installation {
                 fs::remove_file(entry.unwrap().path()).unwrap();
             }
         }
+        let written = fs::read_to_string(root.join("staunch.yaml")).unwrap();
+        let log = written.lines().find(|line| line.starts_with("log:")).unwrap_or_default().to_owned();
         let token = |name: &str| fs::read_to_string(root.join(name)).unwrap().trim().to_owned();
         let installation = Self {
             administrator: made["token"].as_str().unwrap().to_owned(),
@@ -61,6 +65,7 @@ impl Installation {
             folder,
             grants: Vec::new(),
             probes: String::new(),
+            log,
             more: Vec::new(),
             source_more: String::new(),
         };
@@ -114,9 +119,10 @@ impl Installation {
              hosts: {{ local: {{ names: [web-7, 'web-7:9100'] }} }}\n\
              sources:\n  {SOURCE}: {{ format: alertmanager, bearer: '${{file:keys/alertmanager.token}}'{} }}\n  \
              prometheus: {{ format: prometheus, bearer: '${{file:keys/prometheus.token}}' }}\n\
-             {grants}probes: {{ {} }}\n{}",
+             {grants}probes: {{ {} }}\n{}\n{}",
             self.source_more,
             self.probes,
+            self.log,
             self.more.concat(),
         );
         fs::write(self.config(), text).unwrap();

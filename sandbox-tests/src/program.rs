@@ -1,7 +1,6 @@
 //! Starts programs: the one place that does. Each is waited for with a deadline, and ended by its own id.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -7,6 +7,14 @@ mod e2e {
 
     mod approvals;
     mod bad_input;
+    mod crash;
     mod dedup;
+    mod disk;
+    mod life;
+    mod real_alerts;
+    mod refusals;
     mod road;
+    mod service;
+    mod tamper;
+    mod unplanned;
 }

@@ -199,7 +199,10 @@ pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
     };
     // A late repeat of a firing that is known to be over starts nothing.
     let late_repeat = |known: &Known| known.starts_at.is_some() && alert.starts_at == known.starts_at;
+    // What is said late about an earlier firing, of which nobody heard, says nothing about the known one.
+    let earlier = |known: &Known| alert.starts_at.zip(known.starts_at).is_some_and(|(new, old)| new < old);
     match (alert.status, known) {
+        (Status::Resolved, Some(known)) if earlier(known) => Identity::New,
         (Status::Firing, Some(known)) => match known.status {
             Standing::Firing if same_start(known) => Identity::Repeat,
             Standing::Resolved if late_repeat(known) => Identity::Repeat,
@@ -277,6 +280,8 @@ mod tests {
             (Status::Resolved, None, known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Resolved, Some(5)), Identity::AlreadyOver),
             (Status::Resolved, Some(5), None, Identity::AlreadyOver),
+            (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::New),
+            (Status::Resolved, Some(6), known(Standing::Firing, Some(5)), Identity::Resolves),
         ] {
             assert_eq!(
                 identify(&alert(status, starts), known.as_ref().map(Known::from).as_ref()),

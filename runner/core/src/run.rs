@@ -461,14 +461,18 @@ impl Run {
         self.plan = Some(leaf.plan);
         self.policy = leaf.policy;
         self.planned_at = Some(at);
-        self.question = None;
         let Some(outside) = outside else { return };
         for (step, planned) in self.steps.iter_mut().zip(&outside.steps) {
             step.replan(planned);
         }
         self.trace(&outside.decisions);
         self.ask.clone_from(&outside.asked);
-        if outside.asked.is_some() && self.state != State::Parked {
+        if self.state == State::Parked {
+            // The question that it parked on stays: the new plan is what people may answer it with.
+            return;
+        }
+        self.question = None;
+        if outside.asked.is_some() {
             self.state = State::Waiting;
         }
         self.reason =

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use staunch_core::id::{Digest, RunId};
 use staunch_core::record::{Known, Standing};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -46,8 +47,12 @@ pub(super) struct Alerts {
 
 #[derive(Debug, Default)]
 struct Table {
+    /// The latest firing of each.
     by_identity: HashMap<Identity, Known>,
-    over: VecDeque<Identity>,
+    /// Earlier firings, by their beginning.
+    earlier: HashMap<(Identity, DateTime<Utc>), Known>,
+    /// What is over, in the order in which it is forgotten.
+    over: VecDeque<(Identity, Option<DateTime<Utc>>)>,
 }
 
 impl Default for Alerts {
@@ -73,23 +78,57 @@ impl Alerts {
         guards
     }
 
-    pub(super) fn get(&self, identity: Identity) -> Option<Known> {
-        lock(&self.known).by_identity.get(&identity).cloned()
+    /// The firing that began then, else the latest one.
+    pub(super) fn get(&self, identity: Identity, starts_at: Option<DateTime<Utc>>) -> Option<Known> {
+        let table = lock(&self.known);
+        let earlier = starts_at.and_then(|at| table.earlier.get(&(identity, at)));
+        earlier.or_else(|| table.by_identity.get(&identity)).cloned()
     }
 
     pub(super) fn put(&self, identity: Identity, known: Known) {
         let mut table = lock(&self.known);
-        let over = known.status != Standing::Firing;
-        table.by_identity.insert(identity, known);
-        if !over {
-            return;
+        if known.status != Standing::Firing {
+            table.over.push_back((identity, known.starts_at));
         }
-        table.over.push_back(identity);
+        table.keep(identity, known);
         while table.over.len() > REMEMBERED {
             let Some(oldest) = table.over.pop_front() else { break };
-            if table.by_identity.get(&oldest).is_some_and(|known| known.status != Standing::Firing) {
-                table.by_identity.remove(&oldest);
+            table.forget(oldest);
+        }
+    }
+}
+
+impl Table {
+    /// Keeps a firing, as the latest one or as an earlier one.
+    fn keep(&mut self, identity: Identity, known: Known) {
+        let Some(latest) = self.by_identity.get_mut(&identity) else {
+            self.by_identity.insert(identity, known);
+            return;
+        };
+        let past = match (latest.starts_at, known.starts_at) {
+            (Some(latest_at), Some(at)) if at < latest_at => known,
+            (Some(_), Some(_)) if latest.id != known.id => std::mem::replace(latest, known),
+            _ => {
+                *latest = known;
+                return;
             }
+        };
+        if let Some(at) = past.starts_at {
+            if past.status == Standing::Firing {
+                // It ends with its successor: nobody may ever say so.
+                self.over.push_back((identity, Some(at)));
+            }
+            self.earlier.insert((identity, at), past);
+        }
+    }
+
+    fn forget(&mut self, (identity, starts_at): (Identity, Option<DateTime<Utc>>)) {
+        if starts_at.and_then(|at| self.earlier.remove(&(identity, at))).is_some() {
+            return;
+        }
+        let over = |known: &Known| known.status != Standing::Firing && known.starts_at == starts_at;
+        if self.by_identity.get(&identity).is_some_and(over) {
+            self.by_identity.remove(&identity);
         }
     }
 }

@@ -105,7 +105,7 @@ pub(super) async fn plan_after(
         let job = job::make(shared, live, run, index, &plugin, Purpose::Plan { replay }, Mode::Plan)?;
         let report = shared.execute(Permit::Plan(permit), job).await;
         log.extend(lines(&report.log, report.log_dropped));
-        summary = check_ending(&report)?;
+        summary = check_ending(run, &report)?;
         let (effects, readings) = report.into_plan();
         steps.push(StepPlan {
             plugin: step.plugin.clone(),
@@ -126,7 +126,7 @@ pub(super) fn unusable(reason: Reason) -> End {
 }
 
 /// The result's summary, or how a run ends whose plugin did not return.
-fn check_ending(report: &Report) -> Result<String, End> {
+fn check_ending(run: &Run, report: &Report) -> Result<String, End> {
     match &report.ending {
         Ending::Returned(result) => Ok(summary_of(result)),
         ending => {
@@ -134,11 +134,12 @@ fn check_ending(report: &Report) -> Result<String, End> {
             // A plugin that gave up because a call was refused was refused by a rule.
             let denied = report.denials.first().filter(|_| code == Code::PluginError);
             Err(match denied {
-                Some(denial) => {
-                    let code =
-                        if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
-                    End::new(Outcome::Refused, code, denial.error.message.clone())
+                Some(denial) if denial.error.code == "target-unknown" => {
+                    let target = run.target.as_deref().unwrap_or_default();
+                    let message = format!("target {target:?}: {}", denial.error.message);
+                    End::new(Outcome::Refused, Code::TargetUnknown, message)
                 }
+                Some(denial) => End::new(Outcome::Refused, Code::Grant, denial.error.message.clone()),
                 None => End::new(Outcome::Failed, code, message),
             })
         }

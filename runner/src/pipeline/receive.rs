@@ -117,6 +117,16 @@ fn delivered(shared: &Shared, source: &str, body: &[u8], alerts: usize) -> Line 
 }
 
 impl Batch {
+    /// The firing that an alert is about, of this batch or of memory: the one with the same start, else the last.
+    fn known_to(&self, shared: &Shared, alert: &Alert, identity: Identity) -> Option<Known> {
+        let of_batch =
+            || self.known.iter().rev().filter(|(other, _)| *other == identity).map(|(_, known)| known);
+        let stored = shared.alerts.get(identity, alert.starts_at);
+        let same = |known: &&Known| known.starts_at == alert.starts_at;
+        let known = of_batch().find(same).or(stored.as_ref().filter(same)).or_else(|| of_batch().next());
+        known.or(stored.as_ref()).cloned()
+    }
+
     async fn take(
         &mut self,
         shared: &Arc<Shared>,
@@ -125,9 +135,7 @@ impl Batch {
         alert: Alert,
         identity: Identity,
     ) -> Result<(), Refusal> {
-        let earlier =
-            self.known.iter().rev().find(|(other, _)| *other == identity).map(|(_, known)| known.clone());
-        let known = match earlier.or_else(|| shared.alerts.get(identity)) {
+        let known = match self.known_to(shared, &alert, identity) {
             Some(known) => Some(known),
             None => shared.known_before(source, &alert).await?,
         };

@@ -76,9 +76,7 @@ fn every_effect_finds_its_intent_in_the_journal_when_it_arrives() {
         let intended = runs.filter_map(|run| run["id"].as_str()).any(|id| {
             let journal = get(&format!("/v1/runs/{id}/journal"));
             let items = journal["items"].as_array().unwrap();
-            items
-                .iter()
-                .any(|item| item["leaf"]["kind"] == "effect-intended" && item["leaf"]["key"] == key.as_str())
+            items.iter().any(|item| item["leaf"]["kind"] == "effect-intended" && item["leaf"]["fact"]["key"] == key.as_str())
         });
         noted.lock().unwrap().push(intended);
     });
@@ -98,12 +96,12 @@ fn an_exported_journal_verifies_and_a_changed_byte_is_found() {
     let _run = daemon.outcome(&id, "fixed");
     let (export, proof) = (stage.home.aside().join("export"), stage.home.aside().join("proof"));
     let text = |path: &Path| path.display().to_string();
-    succeeded(&stage.home.staunch(&["audit", "prove", &id, "--to", &text(&proof)]));
-    succeeded(&stage.home.staunch(&["audit", "export", "--to", &text(&export)]));
+    let _done = succeeded(&stage.home.staunch(&["audit", "prove", &id, "--to", &text(&proof)]));
+    let _done = succeeded(&stage.home.staunch(&["audit", "export", "--to", &text(&export)]));
     assert_eq!(daemon.stop(), Some(0));
     let key = text(&stage.home.path("keys/log.vkey"));
     let verify = || stage.home.staunch(&["audit", "verify", &text(&export), "--key", &key]);
-    succeeded(&verify());
+    let _whole = succeeded(&verify());
     for file in files(&export) {
         let before = std::fs::read(&file).unwrap();
         let mut changed = before.clone();
@@ -115,7 +113,7 @@ fn an_exported_journal_verifies_and_a_changed_byte_is_found() {
         assert_eq!(verified.code, Some(1), "{}: {}{}", file.display(), verified.stdout, verified.stderr);
         std::fs::write(&file, before).unwrap();
     }
-    succeeded(&verify());
+    let _whole = succeeded(&verify());
 }
 
 #[test]
@@ -129,18 +127,9 @@ fn the_export_of_a_stopped_daemon_holds_the_whole_story() {
         .iter()
         .map(|item| item["leaf"]["kind"].as_str().unwrap_or_default().to_owned())
         .collect();
-    let place = |kind: &str| {
-        kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("{kind}: {kinds:?}"))
-    };
-    let order = [
-        "run-created",
-        "run-planned",
-        "run-permitted",
-        "effect-intended",
-        "effect-settled",
-        "run-verifying",
-        "run-ended",
-    ];
+    let place = |kind: &str| kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("{kind}: {kinds:?}"));
+    let order =
+        ["run-created", "run-planned", "run-permitted", "effect-intended", "effect-settled", "run-verifying", "run-ended"];
     let places: Vec<usize> = order.iter().map(|kind| place(kind)).collect();
     assert!(places.is_sorted(), "{kinds:?}");
     assert!(daemon.journal(&id).iter().all(|item| item["leaf"]["run"] == Value::from(id.as_str())));

@@ -53,7 +53,7 @@ impl Stage {
     /// Probes of the shop's health, quick ones.
     pub(crate) fn verify(&self) -> String {
         format!(
-            "verify:\n  within: 20s\n  stable_for: 0s\n  interval: 50ms\n  \
+            "verify:\n  within: 20s\n  stable_for: 0s\n  interval: 100ms\n  \
              probes:\n    - http: {{ url: 'http://{}/healthz', status: 200 }}\n",
             self.target.address()
         )

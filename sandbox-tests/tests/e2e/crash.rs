@@ -1,0 +1,130 @@
+//! A power cut at any time loses no accepted alert and repeats no effect.
+
+use std::collections::HashMap;
+
+use sandbox_tests::alerts::Firing;
+use sandbox_tests::installation::succeeded;
+use sandbox_tests::poll::{SOON, until};
+use sandbox_tests::target::Behaviour;
+use serde_json::{Value, json};
+
+use super::stage::{ALERT, Stage};
+
+#[test]
+fn accepted_alerts_survive_a_power_cut_and_are_decided() {
+    let Some(stage) = Stage::bare() else { return };
+    stage.runbook("restart-shop", ALERT, "automatic", "");
+    let daemon = stage.home.serve();
+    let alerts: Vec<Firing> = (0..50).map(|number| Firing::new(ALERT, &format!("shop-{number}"))).collect();
+    let entries = daemon.alerts(&alerts);
+    daemon.kill();
+
+    let daemon = stage.home.serve();
+    for entry in &entries {
+        let _alert = daemon.get(&format!("/v1/alerts/{}", entry["id"].as_str().unwrap())).expect(200);
+        let id = entry["runs"][0].as_str().unwrap();
+        let run = until(&format!("run {id} is decided"), SOON, || {
+            let run = daemon.run(id);
+            ["ended", "parked"].iter().any(|state| run["state"] == *state).then_some(run)
+        });
+        match run["state"].as_str() {
+            Some("ended") => assert_eq!(run["reason"]["code"], "no-probe", "{run:#}"),
+            _ => assert_eq!(run["reason"]["code"], "in-doubt", "{run:#}"),
+        }
+    }
+    let mut count: HashMap<String, u32> = HashMap::new();
+    for seen in stage.target.posts() {
+        *count.entry(seen.path).or_default() += 1;
+    }
+    assert!(count.values().all(|count| *count == 1), "an effect was repeated: {count:?}");
+}
+
+/// A run whose request hangs at the target when the power goes, and the installation after it.
+fn in_doubt(stage: &Stage) -> (sandbox_tests::daemon::Daemon, String) {
+    stage.target.behave(Behaviour::Hold);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    until("the request is in flight", SOON, || (stage.target.posts().len() == 1).then_some(()));
+    daemon.kill();
+    let daemon = stage.home.serve();
+    let parked = daemon.until(&id, "parked");
+    assert_eq!(parked["reason"]["code"], "in-doubt", "{parked:#}");
+    assert_eq!(parked["outcome"], Value::Null);
+    let status = &parked["effects"][0]["status"];
+    assert!(status == "unknown" || status == "intended", "{parked:#}");
+    let asked = daemon.get("/v1/approvals").expect(200);
+    assert_eq!(asked["items"][0]["id"], id.as_str(), "a parked run is listed for people");
+    (daemon, id)
+}
+
+#[test]
+fn an_effect_in_doubt_parks_the_run_until_somebody_settles_it() {
+    let Some(stage) = Stage::set("automatic") else { return };
+    let (daemon, id) = in_doubt(&stage);
+    stage.target.release();
+    until("the shop is well", SOON, || stage.target.is_well().then_some(()));
+    let settle = ["runs", "settle", &id, "--outcome", "done", "--answer", r#"{"status":200,"headers":[],"body":""}"#, "--comment", "seen"];
+    let _settled = succeeded(&stage.home.staunch(&settle));
+    let run = daemon.until(&id, "ended");
+    assert_eq!(run["effects"][0]["status"], "done", "{run:#}");
+    assert_eq!(run["outcome"], "fixed", "{run:#}");
+    assert_eq!(stage.target.posts().len(), 1, "what was in doubt was done again");
+}
+
+#[test]
+fn what_is_settled_without_an_answer_still_ends() {
+    let Some(stage) = Stage::set("automatic") else { return };
+    let (daemon, id) = in_doubt(&stage);
+    stage.target.release();
+    let settle = ["runs", "settle", &id, "--outcome", "done"];
+    let _settled = succeeded(&stage.home.staunch(&settle));
+    let run = daemon.until(&id, "ended");
+    assert_eq!(run["effects"][0]["status"], "done", "{run:#}");
+    assert_eq!(run["outcome"], "fixed", "{run:#}");
+    assert_eq!(stage.target.posts().len(), 1);
+}
+
+#[test]
+fn a_run_in_doubt_that_is_given_up_ends_unknown() {
+    let Some(stage) = Stage::set("automatic") else { return };
+    let (daemon, id) = in_doubt(&stage);
+    let _settled = succeeded(&stage.home.staunch(&["runs", "settle", &id, "--outcome", "abandon"]));
+    let run = daemon.outcome(&id, "unknown");
+    assert_eq!(run["reason"]["code"], "in-doubt");
+    assert_eq!(daemon.post(&format!("/v1/runs/{id}/settle"), &json!({ "outcome": "done" })).status, 409);
+    assert_eq!(stage.target.posts().len(), 1);
+}
+
+#[test]
+fn a_waiting_run_waits_on_after_a_power_cut() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    let before = daemon.until(&id, "waiting");
+    daemon.kill();
+    let daemon = stage.home.serve();
+    let after = daemon.until(&id, "waiting");
+    assert_eq!(after["plan"]["digest"], before["plan"]["digest"]);
+    let _run = daemon.approve(&stage.home.administrator, &after).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
+    assert_eq!(stage.target.posts().len(), 1);
+}
+
+#[test]
+fn a_journal_that_was_cut_off_verifies() {
+    let Some(stage) = Stage::bare() else { return };
+    stage.runbook("restart-shop", ALERT, "automatic", "");
+    for round in 0..3 {
+        let daemon = stage.home.serve();
+        let alerts: Vec<Firing> =
+            (0..20).map(|number| Firing::new(ALERT, &format!("shop-{round}-{number}"))).collect();
+        assert_eq!(daemon.alerts(&alerts).len(), 20);
+        daemon.kill();
+    }
+    let daemon = stage.home.serve();
+    let export = stage.home.aside().join("export").display().to_string();
+    let _exported = succeeded(&stage.home.staunch(&["audit", "export", "--to", &export]));
+    assert_eq!(daemon.stop(), Some(0));
+    let key = stage.home.path("keys/log.vkey").display().to_string();
+    let _verified = succeeded(&stage.home.staunch(&["audit", "verify", &export, "--key", &key]));
+}
