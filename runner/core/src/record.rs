@@ -7,7 +7,7 @@ use crate::alert::{Alert, Status};
 use crate::decision::Decision;
 use crate::event::{Event, Fact};
 use crate::id::{AlertId, RunId};
-use crate::run::MAX_DECISIONS;
+use crate::run::keep_decisions;
 
 /// Whether an alert still stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,8 +89,7 @@ impl AlertRecord {
                 self.last_seen = event.at;
                 if let Some(outside) = outside.get() {
                     self.runs.extend(outside.runs.iter().cloned());
-                    let room = MAX_DECISIONS.saturating_sub(self.decisions.len());
-                    self.decisions.extend(outside.decisions.iter().take(room).cloned());
+                    keep_decisions(&mut self.decisions, &outside.decisions);
                 }
             }
             Fact::AlertResolved(leaf, _) => {
@@ -164,7 +163,10 @@ pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
             Standing::Firing | Standing::Resolved | Standing::Stale => Identity::New,
         },
         (Status::Firing, None) => Identity::New,
-        (Status::Resolved, Some(known)) if known.status != Standing::Resolved => Identity::Resolves,
+        // The end of an earlier firing says nothing about a later one.
+        (Status::Resolved, Some(known)) if known.status != Standing::Resolved && same_start(known) => {
+            Identity::Resolves
+        }
         (Status::Resolved, _) => Identity::AlreadyOver,
     }
 }
@@ -227,6 +229,8 @@ mod tests {
             (Status::Firing, Some(5), known(Standing::Stale, Some(5)), Identity::New),
             (Status::Resolved, Some(5), known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Stale, Some(5)), Identity::Resolves),
+            (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::AlreadyOver),
+            (Status::Resolved, None, known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Resolved, Some(5)), Identity::AlreadyOver),
             (Status::Resolved, Some(5), None, Identity::AlreadyOver),
         ] {

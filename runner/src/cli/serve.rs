@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -43,16 +43,18 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
         .await
         .map_err(|error| Failure::Unreachable(format!("listen: {listen} cannot be bound: {error}")))?;
     let address = listener.local_addr().map_err(|error| Failure::Unreachable(format!("listen: {error}")))?;
-    let routes = router(app.clone());
-    announce(output, &data, address);
     let stop = CancellationToken::new();
-    let reloads = tokio::spawn(watch_signals(stop.clone(), app.clone(), pipeline.clone(), path.to_owned()));
+    let signals = Signals::register()?;
+    let routes = router(app.clone());
+    let reloads = tokio::spawn(signals.watch(stop.clone(), app, pipeline.clone(), path.to_owned()));
+    announce(output, &data, address);
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting to fill a packet would only delay them.
         drop(stream.set_nodelay(true));
     });
     let stopping = stop.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let serving =
+        axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.
@@ -116,28 +118,44 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
-async fn watch_signals(stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
-        tracing::error!("signals cannot be watched");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&app, &pipeline, &path).await,
-            () = stop.cancelled() => return,
-        }
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over: from now on none of them ends the process by itself.
+    fn register() -> Result<Self, Failure> {
+        let take = |kind| signal(kind).map_err(|error| Failure::Unreachable(format!("signals: {error}")));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
     }
-    stop.cancel();
+
+    async fn watch(mut self, stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => reload(&app, &pipeline, &path).await,
+                () = stop.cancelled() => return,
+            }
+        }
+        stop.cancel();
+    }
 }
 
 async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
     let checked = match load(path) {
         Ok(checked) => checked,
         Err(problems) => {
-            tracing::error!("the new configuration is wrong, the old one stays in force:\n{}", local::lines(&problems));
+            tracing::error!(
+                "the new configuration is wrong, the old one stays in force:\n{}",
+                local::lines(&problems)
+            );
             return;
         }
     };

@@ -215,6 +215,10 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
     let failed = run.steps.iter().find(|step| step.ending.as_deref().is_some_and(|word| word != "returned"));
     let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
     let message = failed.and_then(|step| step.error.clone());
+    if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
+        let outcome = if reason.code == Code::Cancelled { Outcome::Cancelled } else { Outcome::Unknown };
+        return Some(End { outcome, verdict: None, reason, decisions: Vec::new() });
+    }
     if run.touched_the_world() {
         return match (kind, failed) {
             (PluginKind::Connector | PluginKind::Check, None) => {
@@ -227,9 +231,11 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
         let outcome = if code == Code::Halt { Outcome::Cancelled } else { Outcome::Failed };
         return Some(End::new(outcome, code, message.unwrap_or_default()));
     }
-    let tried = run.steps.iter().flat_map(|step| &step.effects).any(|effect| {
-        matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied)
-    });
+    let tried = run
+        .steps
+        .iter()
+        .flat_map(|step| &step.effects)
+        .any(|effect| matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied));
     Some(if tried {
         End::new(Outcome::Failed, Code::PluginError, format!("no effect was done: {}", summary(run)))
     } else if kind == PluginKind::Check {
@@ -249,4 +255,3 @@ pub(super) fn summary(run: &Run) -> String {
 pub(super) fn can_replay(run: &Run) -> bool {
     run.state == State::Running && run.in_doubt().is_empty()
 }
-

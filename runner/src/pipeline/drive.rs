@@ -55,8 +55,7 @@ impl End {
 
     /// The fact that it is.
     pub(super) fn fact(self, by: Option<&str>, comment: Option<String>) -> Fact {
-        let leaf =
-            event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
+        let leaf = event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
         let outside = payload::RunEnded {
             message: self.reason.message,
             by: by.map(str::to_owned),
@@ -95,7 +94,7 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
         }
         Start::Waiting => match wait_for_people(shared, live, &mut turn).await? {
             Some(permit) => begin(shared, live, permit).await?,
-            None => return Ok(()),
+            None => over_or_done(live).await,
         },
         Start::Acting => {
             turn = turn_again(shared, live).await;
@@ -163,8 +162,7 @@ async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
 
 fn refused(refusals: Vec<Decision>) -> End {
     let reason = refusals.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
-    let outcome =
-        if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
+    let outcome = if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
     End { outcome, verdict: None, reason, decisions: refusals }
 }
 
@@ -190,8 +188,7 @@ async fn first_plan(
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     match after_plan(&run, &planned, ruling) {
         Next::End(decisions, over) => {
-            let facts =
-                vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
+            let facts = vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
             live.record(facts, Wait::Durable).await?;
             Ok(None)
         }
@@ -265,7 +262,7 @@ async fn wait_for_people(
 ) -> Result<Option<ActPermit>, Interrupted> {
     loop {
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
-        if state == State::Ended {
+        if matches!(state, State::Ended | State::Verifying) {
             return Ok(None);
         }
         let now = shared.now();
@@ -274,7 +271,7 @@ async fn wait_for_people(
                 if turn.is_none() {
                     *turn = turn_again(shared, live).await;
                 }
-                if live.look(|run| run.state).await == State::Ended {
+                if matches!(live.look(|run| run.state).await, State::Ended | State::Verifying) {
                     return Ok(None);
                 }
                 live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
@@ -295,18 +292,18 @@ async fn wait_for_people(
 }
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
-    let touched = live.look(Run::touched_the_world).await;
-    // What was done stays done: a run that touched the world can't be said to have merely expired.
-    let outcome = if touched { Outcome::Unknown } else { Outcome::Expired };
-    end(live, End { outcome, verdict: None, reason, decisions: Vec::new() }).await
+    if !live.look(Run::touched_the_world).await {
+        let over = End { outcome: Outcome::Expired, verdict: None, reason, decisions: Vec::new() };
+        return end(live, over).await;
+    }
+    // What was done stays done, and the probes have the word about it.
+    let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
+    let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
+    live.record(vec![fact], Wait::Durable).await
 }
 
 /// Baseline probes, then the plugins.
-async fn begin(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-    permit: ActPermit,
-) -> Result<Acted, Interrupted> {
+async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> Result<Acted, Interrupted> {
     if let Some(over) = verification::baseline(shared, live).await? {
         end(live, over).await?;
         return Ok(Acted::Over);
@@ -352,6 +349,11 @@ async fn finish(
     }
 }
 
+/// Whether a run that people no longer decide about has ended, or is for the probes to judge.
+async fn over_or_done(live: &LiveRun) -> Acted {
+    if live.look(|run| run.state).await == State::Ended { Acted::Over } else { Acted::Done }
+}
+
 /// Waits at a parked run for an approval of its new plan, or for the effects in doubt to be settled.
 async fn parked(
     shared: &Arc<Shared>,
@@ -363,6 +365,9 @@ async fn parked(
         if run.state == State::Ended {
             return Ok(Acted::Over);
         }
+        if run.state == State::Verifying {
+            return Ok(Acted::Done);
+        }
         if run.state == State::Running {
             // Settled: everything in doubt has an answer now.
             return go_on(shared, live).await;
@@ -371,7 +376,7 @@ async fn parked(
         if run.ask.is_some() && !doubt {
             return match wait_for_people(shared, live, turn).await? {
                 Some(permit) => act::act(shared, live, permit).await,
-                None => Ok(Acted::Over),
+                None => Ok(over_or_done(live).await),
             };
         }
         let parked_until = run.started_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
@@ -379,7 +384,7 @@ async fn parked(
         if now >= parked_until {
             let reason = Reason::new(Code::Expired, format!("nobody decided before {parked_until}"));
             expire(live, reason).await?;
-            return Ok(Acted::Over);
+            return Ok(over_or_done(live).await);
         }
         tokio::select! {
             () = live.woken() => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::plan::{Plan, Recorded, StepPlan};
@@ -34,6 +34,11 @@ impl Planned {
             effects: u32::try_from(self.plan.effects()).unwrap_or(u32::MAX),
             ask: asked.is_some(),
         };
+        let mut decisions = decisions;
+        let count = self.plan.effects();
+        let message = format!("planned {count} {}", if count == 1 { "effect" } else { "effects" });
+        let subject = self.plan.steps.first().map_or("", |step| step.plugin.as_str());
+        decisions.insert(0, Decision::pass(self.at, Stage::Plan, subject, message));
         let outside = payload::RunPlanned {
             steps: self.plan.steps.clone(),
             asked,
@@ -125,7 +130,8 @@ fn check_ending(report: &Report) -> Result<String, End> {
             let denied = report.denials.first().filter(|_| code == Code::PluginError);
             Err(match denied {
                 Some(denial) => {
-                    let code = if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
+                    let code =
+                        if denial.error.code == "target-unknown" { Code::TargetUnknown } else { Code::Grant };
                     End::new(Outcome::Refused, code, denial.error.message.clone())
                 }
                 None => End::new(Outcome::Failed, code, message),
@@ -159,12 +165,18 @@ pub(super) fn describe(ending: &Ending) -> (Code, String) {
         }
         Ending::InDoubt { call, message, .. } => (
             Code::InDoubt,
-            format!("nobody knows whether {}.{} on {} happened: {message}", call.capability, call.function, call.target),
+            format!(
+                "nobody knows whether {}.{} on {} happened: {message}",
+                call.capability, call.function, call.target
+            ),
         ),
         Ending::Halted(reason) => (Code::Halt, reason.clone()),
         Ending::Diverged { call, .. } => (
             Code::Diverged,
-            format!("the plugin called {}.{} where its journal holds something else", call.capability, call.function),
+            format!(
+                "the plugin called {}.{} where its journal holds something else",
+                call.capability, call.function
+            ),
         ),
         Ending::LedgerUnavailable(message) => (Code::Journal, message.clone()),
         Ending::NotPermitted(message) => (Code::Internal, message.clone()),

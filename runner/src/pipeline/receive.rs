@@ -128,14 +128,16 @@ impl Batch {
         alert: Alert,
         identity: Identity,
     ) -> Result<(), ReadError> {
-        let earlier = self.known.iter().rev().find(|(other, _)| *other == identity).map(|(_, known)| known.clone());
+        let earlier =
+            self.known.iter().rev().find(|(other, _)| *other == identity).map(|(_, known)| known.clone());
         let known = earlier.or_else(|| shared.alerts.get(identity));
         match (identify(&alert, known.as_ref()), known) {
             (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity),
             (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
             (Kind::Resolves, Some(known)) => self.resolve(shared, &alert, identity, &known).await?,
             (Kind::AlreadyOver, Some(known)) => {
-                let runs = self.record(shared, &known.id).await?.map(|record| record.runs).unwrap_or_default();
+                let runs =
+                    self.record(shared, &known.id).await?.map(|record| record.runs).unwrap_or_default();
                 self.accepted.push(Accepted {
                     id: Some(known.id),
                     fingerprint: alert.fingerprint,
@@ -173,11 +175,7 @@ impl Batch {
                 status: alert.status,
                 severity: alert.severity,
             },
-            Outside::Kept(payload::AlertReceived {
-                alert: alert.clone(),
-                decisions,
-                runs: runs.clone(),
-            }),
+            Outside::Kept(payload::AlertReceived { alert: alert.clone(), decisions, runs: runs.clone() }),
         );
         let event = shared.scribe.event(None, Some(&id), fact);
         if let Some(record) = AlertRecord::begin(&event) {
@@ -199,8 +197,13 @@ impl Batch {
     ) -> Result<(), ReadError> {
         let Some(mut record) = self.record(shared, &known.id).await? else { return Ok(()) };
         let now = shared.now();
-        let mut decisions =
-            vec![Decision::refuse(now, Stage::Dedup, &alert.fingerprint, Code::Duplicate, "the same firing again")];
+        let mut decisions = vec![Decision::refuse(
+            now,
+            Stage::Dedup,
+            &alert.fingerprint,
+            Code::Duplicate,
+            "the same firing again",
+        )];
         let mut run_lines = Vec::new();
         let again = lost_matches(&record, rules);
         let about = record.alert.clone().unwrap_or(alert);
@@ -320,7 +323,9 @@ impl Batch {
 
 /// The runbooks that matched an alert before and started nothing, for a reason that may have passed.
 fn lost_matches(record: &AlertRecord, rules: &Rules) -> Vec<Arc<Runbook>> {
-    let passing = |code: Code| matches!(code, Code::Busy | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull);
+    let passing = |code: Code| {
+        matches!(code, Code::Busy | Code::Halt | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull)
+    };
     let mut names: Vec<&str> = record
         .decisions
         .iter()
@@ -404,11 +409,13 @@ fn admit(
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let out = shared.plugins.out_of_service(runbook.steps.iter().map(|step| step.plugin.as_str()));
     let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+    let halted = shared.halted();
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err(),
         out_of_service: &out,
         alert_over: false,
+        halted: halted.as_deref(),
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
     if admitted.is_err() && reserved.is_ok() {
@@ -417,7 +424,10 @@ fn admit(
     admitted
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is one part of the event, and this is the one place that makes it")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one part of the event, and this is the one place that makes it"
+)]
 fn created(
     shared: &Shared,
     rules: &Rules,

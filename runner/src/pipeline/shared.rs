@@ -1,8 +1,9 @@
 //! What all runs share: the journal, the sandbox, the rules, and what is open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::Decision;
@@ -38,10 +39,30 @@ pub struct Rules {
     pub policies: Arc<Policies>,
     /// What probes may read.
     pub probes: ProbeGrants,
+    /// After how long an alert of a source is stale, by the source's name.
+    pub stale_after: BTreeMap<String, Duration>,
     /// Digest of the configuration file.
     pub config_digest: Digest,
     /// Digest over all policy files.
     pub policies_digest: Digest,
+}
+
+/// Refused deliveries that are written down in one second.
+const REFUSALS_A_SECOND: u32 = 20;
+
+/// Lets through so many a second; what is more is only counted by the metrics.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<(i64, u32)>);
+
+impl Throttle {
+    pub(super) fn admit(&self, now: DateTime<Utc>) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 != now.timestamp() {
+            *state = (now.timestamp(), 0);
+        }
+        state.1 += 1;
+        state.1 <= REFUSALS_A_SECOND
+    }
 }
 
 /// What all runs share.
@@ -58,6 +79,7 @@ pub(super) struct Shared {
     pub(super) halt_file: PathBuf,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
+    pub(super) refusals: Throttle,
     /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
     pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
 }
@@ -74,7 +96,8 @@ impl Shared {
     /// A runbook of the policies, or the one-step runbook of a run that was started from the shell.
     pub(super) fn runbook(&self, name: &str) -> Option<Arc<Runbook>> {
         let of_policies = self.rules().policies.runbook(name).cloned();
-        of_policies.or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+        of_policies
+            .or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
     }
 
     /// Digest of what a run of the runbook was made under.
@@ -89,6 +112,11 @@ impl Shared {
         self.sandbox.execute(permit, job).await
     }
 
+    /// What halts everything, if anything does.
+    pub(super) fn halted(&self) -> Option<String> {
+        self.halt_file.exists().then(|| format!("the file {} halts all", self.halt_file.display()))
+    }
+
     /// How many executions are under way.
     pub(super) fn acting(&self) -> usize {
         self.rules().config.workers.saturating_sub(self.workers.available_permits())
@@ -96,7 +124,8 @@ impl Shared {
 
     /// Key ids of the signatures of a run's plugins.
     pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
-        let plugins = run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
+        let plugins =
+            run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
         plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
     }
 
@@ -123,16 +152,20 @@ impl Shared {
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
         let over = match live.alert() {
-            Some(id) => matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved),
+            Some(id) => {
+                matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved)
+            }
             None => false,
         };
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+        let halted = self.halted();
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
             out_of_service: &out,
             alert_over: over,
+            halted: halted.as_deref(),
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
     }
