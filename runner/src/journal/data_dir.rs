@@ -80,7 +80,6 @@ pub fn holder(dir: &Path) -> Result<Option<String>, JournalError> {
 }
 
 fn private_file(path: &Path) -> OpenOptions {
-    debug_assert!(path.is_absolute() || path.parent().is_some(), "a file of the data directory");
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true).mode(0o600);
     options
