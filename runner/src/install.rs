@@ -70,6 +70,7 @@ pub fn store(
     trust: &TrustPolicy,
     scribe: &Scribe,
     initial: Standing,
+    predecessor: Option<&views::PluginRecord>,
     request: &InstallRequest,
 ) -> Result<(Line, views::PluginRecord, Installed), InstallError> {
     let refuse = |code: &'static str, message: String| InstallError::Refused { code, message };
@@ -86,7 +87,12 @@ pub fn store(
     let now = scribe.clock().now();
     let (_, installed) =
         registry.install(&installation, trust, now).map_err(|error| refuse(error.code(), chain(&error)))?;
-    let standing = request.standing.unwrap_or(initial);
+    let standing = request.standing.unwrap_or_else(|| match predecessor {
+        // The same bytes keep what they have earned or lost.
+        Some(known) if known.digest == installed.digest => known.standing,
+        Some(known) => lower(known.standing, initial),
+        None => initial,
+    });
     let leaf = event::PluginInstalled {
         name: installed.name.clone(),
         version: installed.version.clone(),
@@ -103,11 +109,31 @@ pub fn store(
     Ok((line, record, installed))
 }
 
+/// The lower of two places on the ladder. What is out of the ladder is below its lowest step.
+fn lower(predecessor: Standing, initial: Standing) -> Standing {
+    match (predecessor.autonomy(), initial.autonomy()) {
+        (Some(before), Some(start)) if before >= start => initial,
+        (Some(_), Some(_)) => predecessor,
+        _ => Standing::Observe,
+    }
+}
+
+/// The plugin's name in its manifest, before anything about it is verified: only to look up what the journal
+/// says of its predecessor.
+#[must_use]
+pub fn claimed_name(request: &InstallRequest) -> Option<String> {
+    crate::plugin::inspect(&request.file, &request.component, None).ok().map(|inspection| inspection.name)
+}
+
 /// Writes down that a plugin was refused.
 async fn note_refusal(pipeline: &Pipeline, request: &InstallRequest, error: &InstallError) {
     let InstallError::Refused { code, message } = error else { return };
     let leaf = event::PluginRefused { code: (*code).to_owned() };
-    let name = if request.file.is_empty() { Digest::of(&request.component).to_string() } else { request.file.clone() };
+    let name = if request.file.is_empty() {
+        Digest::of(&request.component).to_string()
+    } else {
+        request.file.clone()
+    };
     let outside = payload::PluginRefused { name, message: message.clone() };
     let event = pipeline.scribe().event(None, None, Fact::PluginRefused(leaf, Outside::Kept(outside)));
     let line = Line { event: std::sync::Arc::new(event), views: Vec::new() };
@@ -123,7 +149,10 @@ async fn note_refusal(pipeline: &Pipeline, request: &InstallRequest, error: &Ins
 pub async fn install(pipeline: &Pipeline, request: InstallRequest) -> Result<InstallReport, InstallError> {
     let initial = pipeline.rules().config.initial_standing;
     let scribe = pipeline.scribe();
-    let stored = pipeline.plugins().with_set(|set| store(&set.registry, &set.trust, scribe, initial, &request));
+    let predecessor = claimed_name(&request).and_then(|name| pipeline.plugins().record(&name));
+    let stored = pipeline
+        .plugins()
+        .with_set(|set| store(&set.registry, &set.trust, scribe, initial, predecessor.as_ref(), &request));
     let (line, record, installed) = match stored {
         Ok(stored) => stored,
         Err(error) => {

@@ -8,7 +8,9 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, KeypairBytes, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
+};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
@@ -78,7 +80,8 @@ pub fn generate(file: &Path) -> Result<KeyPair, KeyError> {
     let mut seed = Zeroizing::new([0; 32]);
     random(&mut *seed);
     let key = SigningKey::from_bytes(&seed);
-    let malformed = |kind, form, message: String| KeyError::Malformed { path: file.to_owned(), kind, form, message };
+    let malformed =
+        |kind, form, message: String| KeyError::Malformed { path: file.to_owned(), kind, form, message };
     // Without the public half: OpenSSL 3.0 does not read the form with it.
     let private = KeypairBytes { secret_key: key.to_bytes(), public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
@@ -103,7 +106,12 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let length = fs::metadata(path).map_err(io("read", path))?.len();
     if length > MAX_FILE {
         let message = format!("{length} bytes are more than a key has");
-        return Err(KeyError::Malformed { path: path.to_owned(), kind: "private or public", form: "PEM", message });
+        return Err(KeyError::Malformed {
+            path: path.to_owned(),
+            kind: "private or public",
+            form: "PEM",
+            message,
+        });
     }
     fs::read_to_string(path).map(Zeroizing::new).map_err(io("read", path))
 }

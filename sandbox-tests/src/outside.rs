@@ -26,7 +26,10 @@ pub fn program(name: &str, package: &str) -> Option<PathBuf> {
         if let Some(path) = find(name) {
             return Some(path);
         }
-        skip(&format!("{name} is not here, and `apt-get install {package}` failed: {}", finished.stderr.trim()));
+        skip(&format!(
+            "{name} is not here, and `apt-get install {package}` failed: {}",
+            finished.stderr.trim()
+        ));
         return None;
     }
     skip(&format!("{name} is not here; Debian's package {package} has it"));

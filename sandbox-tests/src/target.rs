@@ -201,7 +201,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         };
         drop(state);
         let mut stream = stream;
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body.as_bytes())?;
     }

@@ -17,5 +17,4 @@ mod e2e {
     mod service;
     mod tamper;
     mod unplanned;
-    mod views;
 }

@@ -2,6 +2,8 @@
 //!
 //! Works on what `make plugins` built; without it, nothing is shown and the skip is printed.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,8 @@ fn build_of(project: &Path) -> Option<UnverifiedBuild> {
     let entries = fs::read_dir(project.join("dist")).ok()?.map(|entry| entry.unwrap());
     let components = entries.filter(|entry| entry.path().extension().is_some_and(|found| found == "wasm"));
     let newest = components.max_by_key(|entry| entry.metadata().unwrap().modified().unwrap())?.path();
-    let build = UnverifiedBuild::for_scripted_world(&newest.display().to_string(), fs::read(&newest).unwrap());
+    let build =
+        UnverifiedBuild::for_scripted_world(&newest.display().to_string(), fs::read(&newest).unwrap());
     Some(build.unwrap_or_else(|error| panic!("{}: {error}", newest.display())))
 }
 
@@ -68,7 +71,12 @@ fn failures(report: &Report) -> String {
     failed
         .map(|scenario| {
             let (file, name) = (&scenario.file, &scenario.name);
-            format!("{}/{file}: {name}:\n  {}\n{:?}\n", report.plugin, scenario.failures.join("\n  "), scenario.log)
+            format!(
+                "{}/{file}: {name}:\n  {}\n{:?}\n",
+                report.plugin,
+                scenario.failures.join("\n  "),
+                scenario.log
+            )
         })
         .collect()
 }
@@ -133,24 +141,62 @@ fn changed(from: &str, to: &str) -> String {
 async fn what_did_not_come_as_expected_is_told() {
     let plugin = "restart-service";
     check(plugin, &changed("", ""), &[]).await;
-    check(plugin, &changed("changed: true", "changed: false"), &["result.changed: expected false, got true"]).await;
-    check(plugin, &changed("status: done", "status: failed"), &["effects[0] service.restart: expected the status failed"]).await;
-    let other = changed("arguments: { unit: web.service }, status", "arguments: { unit: db.service }, status");
-    let wanted = ["plan (as `effects`)[0] service.restart: arguments.unit", "effects[0] service.restart: arguments.unit"];
+    check(plugin, &changed("changed: true", "changed: false"), &["result.changed: expected false, got true"])
+        .await;
+    check(
+        plugin,
+        &changed("status: done", "status: failed"),
+        &["effects[0] service.restart: expected the status failed"],
+    )
+    .await;
+    let other =
+        changed("arguments: { unit: web.service }, status", "arguments: { unit: db.service }, status");
+    let wanted = [
+        "plan (as `effects`)[0] service.restart: arguments.unit",
+        "effects[0] service.restart: arguments.unit",
+    ];
     check(plugin, &other, &wanted).await;
-    let none = changed("effects: [{ call: service.restart, arguments: { unit: web.service }, status: done }]", "effects: []");
-    check(plugin, &none, &["plan (as `effects`): expected none, got service.restart", "effects: expected none"]).await;
+    let none = changed(
+        "effects: [{ call: service.restart, arguments: { unit: web.service }, status: done }]",
+        "effects: []",
+    );
+    check(
+        plugin,
+        &none,
+        &["plan (as `effects`): expected none, got service.restart", "effects: expected none"],
+    )
+    .await;
     check(plugin, &changed("result: { changed: true }", "error: { code: x }"), &["expected the error"]).await;
-    check(plugin, &changed("input: { unit: web.service,", "input: { unite: web.service,"), &["input does not match"]).await;
-    check(plugin, &changed("load: loaded, active: failed,", "active: failed,"), &["the world's answer to service.status does not fit"]).await;
-    check(plugin, &changed("name: restarts", "nam: restarts"), &["scenarios/one.yaml:1:1: unknown key", "scenarios/one.yaml:1:1: the scenario needs"]).await;
+    check(
+        plugin,
+        &changed("input: { unit: web.service,", "input: { unite: web.service,"),
+        &["input does not match"],
+    )
+    .await;
+    check(
+        plugin,
+        &changed("load: loaded, active: failed,", "active: failed,"),
+        &["the world's answer to service.status does not fit"],
+    )
+    .await;
+    check(
+        plugin,
+        &changed("name: restarts", "nam: restarts"),
+        &["scenarios/one.yaml:1:1: unknown key", "scenarios/one.yaml:1:1: the scenario needs"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_call_without_an_answer_fails_and_an_answer_without_a_call() {
     let plugin = "restart-service";
     let other = changed("call: service.status,", "call: service.status, arguments: { unit: db.service },");
-    check(plugin, &other, &["no entry of `world` answers service.status {\"unit\":\"web.service\"} when planning"]).await;
+    check(
+        plugin,
+        &other,
+        &["no entry of `world` answers service.status {\"unit\":\"web.service\"} when planning"],
+    )
+    .await;
     let more = changed("expect:", "  - { call: http.read, error: { code: c, message: m } }\nexpect:");
     check(plugin, &more, &["scenarios/one.yaml:7: nothing called http.read"]).await;
 }
@@ -174,13 +220,19 @@ expect:
     let Some(build) = build else { return };
     let report = rehearse(project(text).path(), &build).await;
     let failures = report.scenarios[0].failures.join("\n");
-    assert!(failures.starts_with("file.delete-older-than ") && failures.contains("not covered by the plan"), "{failures}");
+    assert!(
+        failures.starts_with("file.delete-older-than ") && failures.contains("not covered by the plan"),
+        "{failures}"
+    );
 }
 
 #[tokio::test]
 async fn what_happened_can_be_blessed() {
     let Some(build) = built("restart-service") else { return };
-    let text = format!("# Kept.\n{}", changed("result: { changed: true }", "result: { changed: false, summary: x }"));
+    let text = format!(
+        "# Kept.\n{}",
+        changed("result: { changed: true }", "result: { changed: false, summary: x }")
+    );
     let project = project(&text);
     let report = rehearse(project.path(), &build).await;
     assert!(!report.passed);

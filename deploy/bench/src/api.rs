@@ -44,6 +44,11 @@ impl Session {
         answer.json(200).with_context(|| format!("GET {path}"))
     }
 
+    /// One run.
+    pub(crate) async fn run(&mut self, id: &str) -> anyhow::Result<Value> {
+        self.get(&format!("/v1/runs/{id}")).await
+    }
+
     /// Asks for a run until it is over.
     pub(crate) async fn ended(&mut self, id: &str, within: Duration) -> anyhow::Result<Value> {
         let began = Instant::now();

@@ -62,7 +62,8 @@ impl Daemon {
 
     async fn start_command(installation: &Installation, mut command: Command) -> anyhow::Result<Self> {
         let log = installation.folder.join("daemon.log");
-        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).context("the log")?;
+        // Of the last start only: messages show its end.
+        let stderr = std::fs::File::create(&log).context("the log")?;
         command.stdout(Stdio::piped()).stderr(stderr);
         let began = Instant::now();
         let mut child = command.spawn().context("the daemon cannot be started")?;
@@ -89,17 +90,22 @@ impl Daemon {
         Api::new(self.address, self.token.clone())
     }
 
-    /// The end of its log, for messages.
-    pub(crate) fn said(&self) -> String {
-        process::tail(&self.log, 12)
+    /// An error, with the end of the daemon's log where there is one.
+    pub(crate) fn blame(&self, error: anyhow::Error) -> anyhow::Error {
+        let log = process::tail(&self.log, 12);
+        if log.is_empty() { error } else { error.context(format!("the daemon's log ends with:\n{log}\n")) }
     }
 
-    /// Stops it as an operator would.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        if !process::stop(self.child, self.pid, STOP).await? {
-            progress(&format!("the daemon did not stop cleanly; its log:\n{}", process::tail(&self.log, 6)));
+    /// Stops it as an operator would; whether it ended by itself, with success.
+    pub(crate) async fn stop(self) -> anyhow::Result<bool> {
+        let clean = process::stop(self.child, self.pid, STOP).await?;
+        if !clean {
+            progress(&format!(
+                "   the daemon did not stop cleanly; its log ends with: {}",
+                process::tail(&self.log, 3)
+            ));
         }
-        Ok(())
+        Ok(clean)
     }
 }
 
@@ -146,6 +152,9 @@ async fn greeting(child: &mut Child, words: &str) -> anyhow::Result<(SocketAddr,
         .await
         .context("not ready in time")?
         .context("stdout")?;
-    let address = line.trim().strip_prefix(words).ok_or_else(|| anyhow!("it said {line:?}"))?;
+    let address = line.trim().strip_prefix(words).ok_or_else(|| match line.as_str() {
+        "" => anyhow!("it ended without a word"),
+        line => anyhow!("it said {line:?}"),
+    })?;
     Ok((address.parse().with_context(|| address.to_owned())?, stdout))
 }

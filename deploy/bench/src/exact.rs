@@ -22,11 +22,7 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     let count = cli.many(2_000, 200);
     progress(&format!("   {count} alerts from 16 workers, and a tenth of them again"));
     let first = target.numbers(0)?.start;
-    daemon
-        .road()
-        .at_once(target, count, daemon.pid)
-        .await
-        .map_err(|error| error.context(format!("the daemon's log ends with:\n{}", daemon.said())))?;
+    daemon.road().at_once(target, count, daemon.pid).await.map_err(|error| daemon.blame(error))?;
     let numbers = first..first + count;
     for number in numbers.clone().step_by(10) {
         daemon.road().send(number).await?;
@@ -47,7 +43,8 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     report.count("runs that have ended", runs.ended, count);
     report.count("effects that are done", runs.done, count);
     export::check(cli, workshop, &installation, &runs.ids, report).await?;
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }
 
 /// What the API says about all runs.

@@ -27,8 +27,9 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     // The first start fills the caches of the disk and of compiled code.
     let first = Daemon::start(&installation).await?;
     let cold = first.ready_in;
-    first.stop().await?;
+    report.stopped(first.stop().await?);
     let (mut starts, mut actions, mut from_start) = (Vec::new(), Vec::new(), Vec::new());
+    let mut clean = 0;
     let count = cli.many(20, 5);
     for number in 0..count {
         let began = Instant::now();
@@ -40,8 +41,9 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
             actions.push(milliseconds(arrival.saturating_duration_since(ready)));
             from_start.push(milliseconds(arrival.saturating_duration_since(began)));
         }
-        daemon.stop().await?;
+        clean += u64::from(daemon.stop().await?);
     }
+    report.count("daemons that stop cleanly as soon as they are asked", clean, count);
     report.figure("exec to ready, the first start", milliseconds(cold), "ms", None);
     let slowest = starts.iter().copied().fold(0.0, f64::max);
     report.figure(format!("exec to ready, median of {count}"), median(starts), "ms", Some(Bar::AtMost(15.0)));
@@ -56,9 +58,7 @@ async fn act(workshop: &Workshop, daemon: &Daemon) -> anyhow::Result<Instant> {
     let number = workshop.target.numbers(1)?.start;
     daemon.road().send(number).await?;
     let arrival = workshop.target.wait(number, Duration::from_secs(10)).await;
-    arrival.with_context(|| {
-        format!("the first alert led to no request; the daemon's log ends with:\n{}", daemon.said())
-    })
+    arrival.context("the first alert led to no request").map_err(|error| daemon.blame(error))
 }
 
 async fn memory(workshop: &Workshop, installation: &Installation, report: &mut Report) -> anyhow::Result<()> {
@@ -73,5 +73,6 @@ async fn memory(workshop: &Workshop, installation: &Installation, report: &mut R
     let acted = proc::memory(daemon.pid)?;
     report.figure("memory after one action, resident", acted.resident, "MiB", None);
     report.figure("memory after one action, of it anonymous", acted.anonymous, "MiB", None);
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
 
 use crate::api::{Api, runs_of};
-use crate::client::{Connection, post};
+use crate::client::{Answer, Connection, post};
 use crate::target::Target;
 use crate::{alerts, proc};
 
@@ -18,7 +18,7 @@ use crate::{alerts, proc};
 pub(crate) const WORKERS: u64 = 16;
 
 /// How long one alert may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a sender that is told to come again waits; its number of tries is bounded by [`PATIENCE`].
 const AGAIN: Duration = Duration::from_millis(5);
@@ -94,9 +94,10 @@ impl Road {
             let answer = connection.exchange(request).await?;
             times.answered.push(sent.elapsed());
             answer.expect(202)?;
-            let arrival = target.wait(*number, PATIENCE).await;
-            let arrival =
-                arrival.with_context(|| format!("alert {number} led to no request within {PATIENCE:?}"))?;
+            let Some(arrival) = target.wait(*number, PATIENCE).await else {
+                let why = self.why_not(&answer).await?;
+                bail!("alert {number} led to no request within {PATIENCE:?}: {why}");
+            };
             times.arrived.push(arrival.saturating_duration_since(sent));
             if let Some(session) = &mut session {
                 let runs = runs_of(&answer)?;
@@ -106,6 +107,15 @@ impl Road {
             }
         }
         Ok(times)
+    }
+
+    /// What the daemon says about an accepted alert that led to nothing.
+    async fn why_not(&self, answer: &Answer) -> anyhow::Result<String> {
+        let Some(api) = &self.api else { return Ok("the relay says nothing about it".to_owned()) };
+        let runs = runs_of(answer)?;
+        let Some(run) = runs.first() else { return Ok("no run was started".to_owned()) };
+        let run = api.open().await?.run(run).await?;
+        Ok(format!("its run is {}, {}: {}", run["state"], run["outcome"], run["reason"]))
     }
 
     /// Sends alerts from all workers, each the next when the last is answered; waits until all have arrived and

@@ -42,6 +42,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     for name in ["STAUNCH_URL", "STAUNCH_TOKEN", "STAUNCH_CONFIG", "STAUNCH_LOG"] {
         command.env_remove(name);
     }
+    // A panic shall show in the end of a log, not be pushed out of it.
+    command.env("RUST_BACKTRACE", "0");
     command
 }
 

@@ -129,6 +129,13 @@ impl Report {
         }
     }
 
+    /// A daemon was asked to stop; one that does not by itself, or not with success, is wrong.
+    pub(crate) fn stopped(&mut self, cleanly: bool) {
+        if !cleanly {
+            self.count("daemons that stop cleanly", 0, 1);
+        }
+    }
+
     /// The part could not be done to its end.
     pub(crate) fn broken(&mut self, error: &anyhow::Error) {
         let name = self.sections.last().map_or("setup", |section| section.name);

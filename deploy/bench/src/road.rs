@@ -31,7 +31,8 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     let memory = proc::memory(daemon.pid)?;
     report.figure("memory after the load, resident", memory.resident, "MiB", None);
     report.figure("memory after the load, anonymous", memory.anonymous, "MiB", None);
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }
 
 /// Measures one daemon beside a relay.
@@ -43,9 +44,7 @@ pub(crate) async fn walk(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let relay = Relay::start(workshop).await?;
-    let walked = turns(workshop, daemon, &relay, effort)
-        .await
-        .map_err(|error| error.context(format!("the daemon's log ends with:\n{}", daemon.said())))?;
+    let walked = turns(workshop, daemon, &relay, effort).await.map_err(|error| daemon.blame(error))?;
     relay.stop().await?;
     walked.tell(bars, report);
     Ok(())

@@ -113,7 +113,7 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     daemon.road().in_turn(&workshop.target, 1).await?;
     if slow.syncs() == Some(0) {
         progress("   the preloaded library sees no sync: strace instead");
-        daemon.stop().await?;
+        report.stopped(daemon.stop().await?);
         slow = Slow::Strace;
         daemon = Daemon::start_slow(&installation, &slow).await?;
     }
@@ -134,5 +134,6 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     }
     let way = if slow.is_traced() { "strace" } else { "a preloaded library" };
     report.note(format!("every fsync and fdatasync takes 2 ms longer, by {way}"));
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }

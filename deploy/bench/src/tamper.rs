@@ -109,7 +109,8 @@ async fn installed_copy(
     let daemon = Daemon::start(installation).await?;
     let good = acts(workshop, &daemon).await?;
     report.count("acts again when all is put back", u64::from(matches!(good, Outcome::Acted)), 1);
-    daemon.stop().await
+    report.stopped(daemon.stop().await?);
+    Ok(())
 }
 
 /// What became of an alert.
@@ -133,7 +134,7 @@ async fn changed_copy(
     let daemon = match Daemon::start(installation).await {
         Ok(daemon) => daemon,
         Err(error) if !running => {
-            return Ok(Outcome::Refused(format!("the daemon does not start: {error:#}")));
+            return Ok(Outcome::Refused(error.to_string()));
         }
         Err(error) => return Err(error),
     };
@@ -143,7 +144,9 @@ async fn changed_copy(
         write(file, broken)?;
     }
     let outcome = acts(workshop, &daemon).await;
-    daemon.stop().await?;
+    if !daemon.stop().await? {
+        anyhow::bail!("the daemon did not stop cleanly");
+    }
     outcome
 }
 

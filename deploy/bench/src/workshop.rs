@@ -78,7 +78,8 @@ async fn built_plugin(staunch: &Path, root: &Path, beside: &Path) -> anyhow::Res
     progress("building plugins/http-request");
     let mut build = process::command(staunch);
     build.args(["plugin", "build"]).arg(&project);
-    build.env("CARGO_TARGET_DIR", beside.join("guests"));
+    // The folder that building all plugins uses as well.
+    build.env("CARGO_TARGET_DIR", beside.parent().unwrap_or(beside).join("guests"));
     process::succeed(build, BUILD).await?;
     newest_component(&dist).with_context(|| format!("plugin build left no component in {}", dist.display()))
 }

@@ -28,6 +28,16 @@ pub const PAYLOAD_MEMBER: &str = "payload";
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const MAX_LEAF: usize = 65_535;
 
+impl payload::RunGivenUp {
+    /// The sentence with the person's name and words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let by = self.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let comment = self.comment.as_deref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        format!("{}{by}{comment}", self.message)
+    }
+}
+
 /// Text from outside: there, or removed under retention or erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outside<T> {
@@ -386,6 +396,8 @@ facts! {
             effects: u32,
             /// Whether people are asked.
             ask: bool,
+            /// Digest of the policy that it was judged by.
+            policy: Digest,
         }
         payload {
             /// The plan, step by step.
@@ -547,6 +559,22 @@ facts! {
     }
     /// The run goes on after it was parked.
     RunResumed = "run-resumed" { leaf {} payload {} }
+    /// A person, or the time, ended the waiting after something may have been done: no further effect, and the
+    /// probes have the word.
+    RunGivenUp = "run-given-up" {
+        leaf {
+            /// Why.
+            code: Code,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
+            /// The person, if one did.
+            by: Option<String>,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
     /// The probes look whether the world recovered.
     RunVerifying = "run-verifying" { leaf {} payload {} }
     /// What the probes said.

@@ -24,6 +24,8 @@ pub struct PreGateFacts<'a> {
     pub out_of_service: &'a [(&'a str, &'a str)],
     /// Whether the alert that it answers is over.
     pub alert_over: bool,
+    /// What halts it, if anything.
+    pub halted: Option<&'a str>,
 }
 
 /// Whether a run may plan: halts, windows, standing, breakers, duplicates and the alert's state have their say.
@@ -37,6 +39,9 @@ pub fn pre_gate(
     facts: &PreGateFacts<'_>,
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let mut refusals = Vec::new();
+    if let Some(halt) = facts.halted {
+        refusals.push(Decision::refuse(now, Stage::Halt, runbook, Code::Halt, halt));
+    }
     if let Some(other) = facts.unended {
         let target = facts.target.unwrap_or("no target");
         refusals.push(Decision::refuse(
@@ -69,6 +74,7 @@ pub fn pre_gate(
         return Err(refusals);
     }
     let passes = vec![
+        Decision::pass(now, Stage::Halt, runbook, "nothing halts it"),
         Decision::pass(now, Stage::Dedup, runbook, "no other run of the runbook at the target is open"),
         Decision::pass(now, Stage::Standing, runbook, "every plugin of the runbook is in service"),
     ];

@@ -1,13 +1,15 @@
 //! What is known of an alert: folded from its events, as runs are from theirs.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Status};
-use crate::decision::Decision;
+use crate::decision::{Code, Decision, Outcome, Stage};
 use crate::event::{Event, Fact};
 use crate::id::{AlertId, RunId};
-use crate::run::MAX_DECISIONS;
+use crate::run::keep_decisions;
 
 /// Whether an alert still stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +56,8 @@ pub struct AlertRecord {
     pub repeats: u64,
     /// The runs that were made for it.
     pub runs: Vec<RunId>,
+    /// The runbooks that matched and started nothing, for a reason that may pass.
+    pub lost: BTreeSet<String>,
     /// Its decision trace.
     pub decisions: Vec<Decision>,
 }
@@ -64,7 +68,7 @@ impl AlertRecord {
     pub fn begin(event: &Event) -> Option<Self> {
         let (Fact::AlertReceived(leaf, outside), Some(id)) = (&event.fact, &event.alert) else { return None };
         let outside = outside.get();
-        Some(Self {
+        let mut record = Self {
             id: id.clone(),
             source: leaf.source.clone(),
             alert: outside.map(|o| o.alert.clone()),
@@ -77,8 +81,13 @@ impl AlertRecord {
             ended_at: None,
             repeats: 0,
             runs: outside.map(|o| o.runs.clone()).unwrap_or_default(),
+            lost: BTreeSet::new(),
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
-        })
+        };
+        if let Some(outside) = outside {
+            record.note_lost(&outside.decisions);
+        }
+        Some(record)
     }
 
     /// What the event makes of the record; events of other kinds leave it as it is.
@@ -89,8 +98,8 @@ impl AlertRecord {
                 self.last_seen = event.at;
                 if let Some(outside) = outside.get() {
                     self.runs.extend(outside.runs.iter().cloned());
-                    let room = MAX_DECISIONS.saturating_sub(self.decisions.len());
-                    self.decisions.extend(outside.decisions.iter().take(room).cloned());
+                    self.note_lost(&outside.decisions);
+                    self.trace(&outside.decisions);
                 }
             }
             Fact::AlertResolved(leaf, _) => {
@@ -106,11 +115,44 @@ impl AlertRecord {
         }
     }
 
+    /// Which matches are lost, and which of the lost ones have started since.
+    fn note_lost(&mut self, decisions: &[Decision]) {
+        for decision in decisions {
+            match decision.result {
+                Outcome::Refuse if may_pass(decision.code) => {
+                    self.lost.insert(decision.subject.clone());
+                }
+                Outcome::Pass if decision.stage == Stage::Dedup => {
+                    self.lost.remove(&decision.subject);
+                }
+                Outcome::Pass | Outcome::Refuse | Outcome::Ask => {}
+            }
+        }
+    }
+
+    /// Adds to the trace; of repeats that decide nothing, only the last one stands there.
+    fn trace(&mut self, decisions: &[Decision]) {
+        let is_duplicate = |decision: &Decision| decision.code == Code::Duplicate;
+        if let ([only], Some(last)) = (decisions, self.decisions.last_mut())
+            && is_duplicate(only)
+            && is_duplicate(last)
+        {
+            *last = only.clone();
+            return;
+        }
+        keep_decisions(&mut self.decisions, decisions);
+    }
+
     /// Whether it was last heard of longer than `stale_after` ago.
     #[must_use]
     pub fn is_stale(&self, now: DateTime<Utc>, stale_after: TimeDelta) -> bool {
         self.status == Standing::Firing && now - self.last_seen > stale_after
     }
+}
+
+/// Whether a refusal is for a reason that passes by itself, so that the match is tried again with the next repeat.
+fn may_pass(code: Code) -> bool {
+    matches!(code, Code::Busy | Code::Halt | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull)
 }
 
 /// What a delivered alert is to those received before.
@@ -167,7 +209,10 @@ pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
             Standing::Firing | Standing::Resolved | Standing::Stale => Identity::New,
         },
         (Status::Firing, None) => Identity::New,
-        (Status::Resolved, Some(known)) if known.status != Standing::Resolved => Identity::Resolves,
+        // The end of an earlier firing says nothing about a later one.
+        (Status::Resolved, Some(known)) if known.status != Standing::Resolved && same_start(known) => {
+            Identity::Resolves
+        }
         (Status::Resolved, _) => Identity::AlreadyOver,
     }
 }
@@ -213,6 +258,7 @@ mod tests {
             ended_at: None,
             repeats: 0,
             runs: Vec::new(),
+            lost: BTreeSet::new(),
             decisions: Vec::new(),
         }
     }
@@ -230,6 +276,8 @@ mod tests {
             (Status::Firing, Some(5), known(Standing::Stale, Some(5)), Identity::New),
             (Status::Resolved, Some(5), known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Stale, Some(5)), Identity::Resolves),
+            (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::AlreadyOver),
+            (Status::Resolved, None, known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Resolved, Some(5)), Identity::AlreadyOver),
             (Status::Resolved, Some(5), None, Identity::AlreadyOver),
             (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::New),

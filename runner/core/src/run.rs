@@ -171,6 +171,14 @@ pub struct Ask {
     pub separation: bool,
 }
 
+impl Ask {
+    /// Whether it asks for the same approvals of the same people, whenever it expires.
+    #[must_use]
+    pub fn same_question(&self, other: &Self) -> bool {
+        self.approvals == other.approvals && self.roles == other.roles && self.separation == other.separation
+    }
+}
+
 /// How the recovery of one run is verified, with everything rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyPlan {
@@ -276,6 +284,10 @@ pub struct Run {
     pub ask: Option<Ask>,
     /// Who said yes to the plan as it is now.
     pub approvals: Vec<Approval>,
+    /// Why it is to come to its end, with what was done as it is.
+    pub given_up: Option<Reason>,
+    /// When it was parked last.
+    pub parked_at: Option<DateTime<Utc>>,
     /// Whether the permit that it acts under was given by people.
     pub approved: bool,
     /// The effect outside the plan that it is parked on.
@@ -306,6 +318,18 @@ pub const REMOVED: &str = "[removed]";
 
 /// Longest decision trace that a run or an alert keeps; the journal has all.
 pub const MAX_DECISIONS: usize = 200;
+
+/// The decisions at the beginning of a trace that are never dropped.
+const FIRST_DECISIONS: usize = 50;
+
+/// Adds to a trace; where it would grow too long, the oldest after the first ones are dropped.
+pub(crate) fn keep_decisions(trace: &mut Vec<Decision>, new: &[Decision]) {
+    trace.extend_from_slice(new);
+    let excess = trace.len().saturating_sub(MAX_DECISIONS);
+    if excess > 0 {
+        trace.drain(FIRST_DECISIONS..FIRST_DECISIONS + excess);
+    }
+}
 
 impl Run {
     /// The run that a `run-created` event begins; `None` for any other event.
@@ -343,6 +367,8 @@ impl Run {
             planned_at: None,
             ask: None,
             approvals: Vec::new(),
+            given_up: None,
+            parked_at: None,
             approved: false,
             question: None,
             baseline: None,
@@ -367,7 +393,7 @@ impl Run {
         }
         match &event.fact {
             Fact::RunPlanning(..) => self.state = State::Planning,
-            Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf.plan, outside.get()),
+            Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf, outside.get()),
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
             Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
             Fact::RunResumed(..) => self.state = State::Running,
@@ -378,8 +404,10 @@ impl Run {
                 }
             }
             Fact::StepEnded(leaf, outside) => self.step_ended(leaf.step, &leaf.ending, outside.get()),
-            Fact::RunParked(leaf, outside) => self.parked(leaf.code, outside.get()),
+            Fact::RunParked(leaf, outside) => self.parked(event.at, leaf.code, outside.get()),
             Fact::RunVerifying(..) => self.state = State::Verifying,
+            Fact::RunGivenUp(leaf, outside) => self.give_up(leaf.code, outside.get()),
+            Fact::CallDenied(leaf, outside) => self.denied(leaf.step, outside.get()),
             Fact::RunProbed(leaf, _) => {
                 if leaf.baseline {
                     self.baseline = Some(leaf.answers.clone());
@@ -407,6 +435,7 @@ impl Run {
             | Fact::StepEnded(..)
             | Fact::RunVerifying(..) => state == Running,
             Fact::EffectSettled(..) => matches!(state, Running | Parked),
+            Fact::RunGivenUp(..) => matches!(state, Running | Parked | Waiting | Verifying),
             Fact::RunParked(..) => matches!(state, Running | Verifying),
             Fact::RunProbed(..) => matches!(state, Running | Verifying),
             Fact::RunEnded(..) => state != Ended,
@@ -414,11 +443,23 @@ impl Run {
         }
     }
 
-    fn planned(&mut self, at: DateTime<Utc>, plan: Digest, outside: Option<&payload::RunPlanned>) {
-        if self.plan != Some(plan) {
+    fn planned(
+        &mut self,
+        at: DateTime<Utc>,
+        leaf: &crate::event::RunPlanned,
+        outside: Option<&payload::RunPlanned>,
+    ) {
+        let asked = outside.and_then(|outside| outside.asked.as_ref());
+        let same_question = match (&self.ask, asked) {
+            (Some(before), Some(now)) => before.same_question(now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if self.plan != Some(leaf.plan) || !same_question {
             self.approvals.clear();
         }
-        self.plan = Some(plan);
+        self.plan = Some(leaf.plan);
+        self.policy = leaf.policy;
         self.planned_at = Some(at);
         let Some(outside) = outside else { return };
         for (step, planned) in self.steps.iter_mut().zip(&outside.steps) {
@@ -477,12 +518,35 @@ impl Run {
         }
     }
 
-    fn parked(&mut self, code: Code, outside: Option<&payload::RunParked>) {
+    fn parked(&mut self, at: DateTime<Utc>, code: Code, outside: Option<&payload::RunParked>) {
         self.state = State::Parked;
+        self.parked_at = Some(at);
         self.reason = Some(Reason::new(code, outside.map_or(REMOVED, |o| o.message.as_str())));
         self.question = outside.and_then(|o| o.question.clone());
         self.ask = outside.and_then(|o| o.asked.clone());
         self.approvals.clear();
+    }
+
+    /// Nobody waits for it any more. What was done is still looked at by the probes.
+    fn give_up(&mut self, code: Code, outside: Option<&payload::RunGivenUp>) {
+        let message = outside.map_or_else(|| REMOVED.to_owned(), payload::RunGivenUp::sentence);
+        self.given_up.get_or_insert_with(|| Reason::new(code, message));
+        self.ask = None;
+        self.question = None;
+        if self.state != State::Running {
+            self.state = State::Verifying;
+        }
+    }
+
+    /// A planned effect that the broker refused when its turn came.
+    fn denied(&mut self, step: u32, outside: Option<&payload::CallDenied>) {
+        let (Some(step), Some(outside)) = (self.steps.get_mut(step as usize), outside) else { return };
+        let planned = |effect: &&mut EffectRecord| {
+            effect.status == EffectStatus::Planned && effect.call.as_ref() == Some(&outside.call)
+        };
+        if let Some(effect) = step.effects.iter_mut().find(planned) {
+            effect.status = EffectStatus::Denied;
+        }
     }
 
     fn ended(
@@ -511,8 +575,7 @@ impl Run {
     }
 
     fn trace(&mut self, decisions: &[Decision]) {
-        let room = MAX_DECISIONS.saturating_sub(self.decisions.len());
-        self.decisions.extend(decisions.iter().take(room).cloned());
+        keep_decisions(&mut self.decisions, decisions);
     }
 
     fn effect_mut(&mut self, step: u32, effect: u32) -> Option<&mut EffectRecord> {

@@ -36,8 +36,13 @@ pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Outp
             let query = [("status", status), ("source", source), ("limit", Some(limit.to_string()))];
             let page = Client::new(connection)?.get_query("/v1/alerts", &query).await?;
             let columns = [
-                ("ID", "/id"), ("STATUS", "/status"), ("SEVERITY", "/severity"), ("TITLE", "/title"),
-                ("TARGET", "/target"), ("RECEIVED", "/received_at"), ("RUNS", "/runs"),
+                ("ID", "/id"),
+                ("STATUS", "/status"),
+                ("SEVERITY", "/severity"),
+                ("TITLE", "/title"),
+                ("TARGET", "/target"),
+                ("RECEIVED", "/received_at"),
+                ("RUNS", "/runs"),
             ];
             output.listing(&items(&page), &columns);
             Ok(())

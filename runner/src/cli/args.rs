@@ -307,6 +307,9 @@ pub enum PluginCommand {
         /// The project.
         #[arg(default_value = ".")]
         directory: PathBuf,
+        /// Write what happened into the scenarios, as what is expected from now on.
+        #[arg(long)]
+        bless: bool,
     },
     /// One run from the shell: plans, and acts with --act, through every gate
     Run {

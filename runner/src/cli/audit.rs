@@ -18,7 +18,9 @@ const PROGRESS_STEP: u64 = 65_536;
 pub(super) async fn run(args: AuditArgs, connection: &Connection, output: &Output) -> Done {
     match args.command {
         AuditCommand::Verify { directory, key } => verify(&directory, &key, output),
-        AuditCommand::Export { to, without_payloads } => export(connection, &to, !without_payloads, output).await,
+        AuditCommand::Export { to, without_payloads } => {
+            export(connection, &to, !without_payloads, output).await
+        }
         AuditCommand::Prove { what, to } => prove(connection, &what, to.as_deref(), output).await,
         AuditCommand::Checkpoint => {
             let bytes = Client::new(connection)?.text("/v1/audit/checkpoint").await?;
@@ -39,7 +41,10 @@ fn verify(directory: &Path, key: &Path, output: &Output) -> Done {
     }
     if !report.problems.is_empty() {
         let count = report.problems.len();
-        return Err(Failure::Refused(format!("{count} {} found", if count == 1 { "problem was" } else { "problems were" })));
+        return Err(Failure::Refused(format!(
+            "{count} {} found",
+            if count == 1 { "problem was" } else { "problems were" }
+        )));
     }
     output.note(&format!(
         "verified: {} entries, {} payloads ({} removed), root {}",
@@ -102,7 +107,8 @@ async fn export(connection: &Connection, to: &Path, payloads: bool, output: &Out
             json!({ "size": exported?.size, "to": to })
         }
         None => {
-            let to = std::path::absolute(to).map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;
+            let to = std::path::absolute(to)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;
             let body = json!({ "to": to, "payloads": payloads });
             Client::new(connection)?.post("/v1/audit/export", &body).await?
         }
@@ -131,7 +137,11 @@ async fn prove(connection: &Connection, what: &str, to: Option<&Path>, output: &
             None => output.data(text),
             Some(path) => {
                 // One proof goes to the file itself; several to files beside each other in a directory.
-                let file = if proofs.len() == 1 { path.to_owned() } else { path.join(format!("{index}.tlog-proof")) };
+                let file = if proofs.len() == 1 {
+                    path.to_owned()
+                } else {
+                    path.join(format!("{index}.tlog-proof"))
+                };
                 let folder = file.parent().unwrap_or_else(|| Path::new("."));
                 std::fs::create_dir_all(folder)
                     .and_then(|()| std::fs::write(&file, text))

@@ -68,8 +68,16 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     let config_digest = Digest::of(&std::fs::read(&config.file).unwrap_or_default());
     match policies {
         Some(policies) if problems.is_empty() => {
-            let rules =
-                Rules { policies: Arc::new(policies), probes, config_digest, policies_digest: digest, config };
+            let stale_after =
+                sources.iter().map(|(name, source)| (name.clone(), source.stale_after())).collect();
+            let rules = Rules {
+                stale_after,
+                policies: Arc::new(policies),
+                probes,
+                config_digest,
+                policies_digest: digest,
+                config,
+            };
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
             Ok(Checked { rules, sources, trust, warnings })
         }
@@ -84,7 +92,8 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
 
 fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
     let files = read_policy_files(&config.policies)?;
-    let parts: Vec<&[u8]> = files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
+    let parts: Vec<&[u8]> =
+        files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
     let digest = Digest::of_parts(&parts);
     Ok((Policies::load(&files)?, digest))
 }
@@ -100,7 +109,9 @@ pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
                 prefixes: key.prefixes.clone(),
                 not_after: key.expires,
             }),
-            Err(error) => problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error)))),
+            Err(error) => {
+                problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error))))
+            }
         }
     }
     let threshold = usize::try_from(config.trust.threshold).unwrap_or(usize::MAX);
@@ -122,7 +133,9 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
         let place: PathBuf = config.plugins.join(&plugin.name);
         match registry.open(&plugin.name, trust, now) {
             // A plugin that is refused takes nothing else with it: its runs are refused.
-            Err(error) => problems.push(Problem::error(&place.display().to_string(), Position::START, chain(&error))),
+            Err(error) => {
+                problems.push(Problem::error(&place.display().to_string(), Position::START, chain(&error)))
+            }
             Ok(verified) => {
                 let requested = &verified.manifest().capabilities;
                 if let Some(grant) = config.grants.get(&plugin.name)
@@ -163,7 +176,10 @@ pub(super) fn run(path: &Path, output: &Output) -> Done {
     }
     if failed {
         let errors = problems.iter().filter(|problem| problem.is_error()).count();
-        return Err(Failure::Refused(format!("{errors} {}", if errors == 1 { "problem" } else { "problems" })));
+        return Err(Failure::Refused(format!(
+            "{errors} {}",
+            if errors == 1 { "problem" } else { "problems" }
+        )));
     }
     output.note(&format!("{}: everything is in order", path.display()));
     Ok(())

@@ -22,7 +22,10 @@ pub(super) struct Client {
 
 impl Client {
     /// The daemon that flags, environment or the local configuration name.
-    #[expect(clippy::disallowed_methods, reason = "this is the shell's client of the daemon, no plugin's way out")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the shell's client of the daemon, no plugin's way out"
+    )]
     pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
         let url = match &connection.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -44,7 +47,11 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
-    pub(super) async fn get_query(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Value, Failure> {
+    pub(super) async fn get_query(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> Result<Value, Failure> {
         let mut serializer = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in query {
             if let Some(value) = value {
@@ -112,13 +119,17 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::Unreachable(format!("{} answers something else than JSON: {error}", self.url)))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::Unreachable(format!("{} answers something else than JSON: {error}", self.url))
+        })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let cause = crate::pipeline::plugins::chain(error);
-        Failure::Unreachable(format!("no daemon answers at {}: {cause}; is `staunch serve` running?", self.url))
+        Failure::Unreachable(format!(
+            "no daemon answers at {}: {cause}; is `staunch serve` running?",
+            self.url
+        ))
     }
 }
 

@@ -94,7 +94,9 @@ impl Story<'_> {
         drop(write!(stderr, "   Approve this plan? [y/N] "));
         drop(stderr.flush());
         let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(|error| Failure::Unreachable(format!("stdin: {error}")))?;
+        std::io::stdin()
+            .read_line(&mut answer)
+            .map_err(|error| Failure::Unreachable(format!("stdin: {error}")))?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 }

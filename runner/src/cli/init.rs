@@ -35,11 +35,13 @@ pub(super) async fn run(args: &InitArgs, output: &Output) -> Done {
         return Err(Failure::Refused("nothing was written".to_owned()));
     }
     let made = write(root, args).map_err(Failure::Refused)?;
-    let config = Config::load(&root.join("staunch.yaml")).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+    let config = Config::load(&root.join("staunch.yaml"))
+        .map_err(|problems| Failure::Usage(local::lines(&problems)))?;
     let Some(scribe) = local::scribe(&config).await? else {
         return Err(Failure::Refused(format!("{} is in use by a daemon", config.data.display())));
     };
-    let (line, _, token) = token_line(&scribe, "administrator", vec!["administrator".to_owned()], None, "init");
+    let (line, _, token) =
+        token_line(&scribe, "administrator", vec!["administrator".to_owned()], None, "init");
     scribe.commit(vec![line]).await.map_err(|error| Failure::Unreachable(chain(&error)))?;
     let vkey = scribe.journal().verifier_key().to_string();
     scribe.journal().shutdown().await;
@@ -99,13 +101,15 @@ fn write(root: &Path, args: &InitArgs) -> Result<keys::KeyPair, String> {
     for (name, text) in init::POLICIES {
         plain(&root.join("policies").join(name), text)?;
     }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    plain(&root.join("staunch.yaml"), &init::configuration(args.listen, host.trim()))?;
+    plain(&root.join("staunch.yaml"), &init::configuration(args.listen, &local::host_name()))?;
     Ok(author)
 }
 
 fn directory(path: &Path, mode: u32) -> Result<(), String> {
-    std::fs::DirBuilder::new().mode(mode).create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    std::fs::DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     // The umask may have taken bits away; what must be private is private either way.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|error| format!("{}: {error}", path.display()))

@@ -14,7 +14,12 @@ pub(super) fn run(args: &KeysArgs, output: &Output) -> Done {
     if output.is_json() {
         output.json(&json!({ "private": pair.private, "public": pair.public, "key_id": pair.key_id }));
     } else {
-        output.data(&format!("private  {}\npublic   {}\nkey id   {}", pair.private.display(), pair.public.display(), pair.key_id));
+        output.data(&format!(
+            "private  {}\npublic   {}\nkey id   {}",
+            pair.private.display(),
+            pair.public.display(),
+            pair.key_id
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use staunch_core::policy::Problem;
 use super::Failure;
 use super::args::Connection;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, init};
 use crate::journal::{Entry, Journal, JournalError, Options};
 use crate::keys;
 use crate::pipeline::plugins::chain;
@@ -65,11 +65,26 @@ pub(super) fn administrator_token(connection: &Connection) -> Result<String, Fai
     Ok(token.trim().to_owned())
 }
 
+/// The name of the journal's log: what the configuration says, else what the journal has been called so far, else
+/// a name after this machine.
+fn origin(config: &Config) -> String {
+    let begun = || {
+        let note = std::fs::read_to_string(config.data.join("checkpoint")).ok()?;
+        note.lines().next().map(str::to_owned)
+    };
+    config.log_origin.clone().or_else(begun).unwrap_or_else(|| init::origin(&host_name()))
+}
+
+/// The name of this machine, as the kernel has it.
+pub(super) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// What opens the journal of a configuration.
 pub(super) fn journal_options(config: &Config, clock: &Clock) -> Result<Options, Failure> {
     let path = beside(config, JOURNAL_KEY);
     let signer = keys::load_private(&path).map_err(|error| Failure::Usage(chain(&error)))?;
-    let mut options = Options::new(config.data.clone(), config.log_origin.clone(), signer);
+    let mut options = Options::new(config.data.clone(), origin(config), signer);
     let clock = clock.clone();
     options.make_heartbeat = Some(Arc::new(move |_| heartbeat(&clock)));
     Ok(options)

@@ -41,7 +41,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(message) | Self::Usage(message) | Self::Unreachable(message) => f.write_str(message),
+            Self::Refused(message) | Self::Usage(message) | Self::Unreachable(message) => {
+                f.write_str(message)
+            }
         }
     }
 }
@@ -80,7 +82,9 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
     match cli.command {
         Command::CompileHelper => helper(),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "staunch", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "staunch", &mut script);
+            output.data(&String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Manual { to } => manual(to.as_deref(), output),
@@ -121,8 +125,13 @@ fn manual(to: Option<&std::path::Path>, output: &Output) -> Done {
             output.note(&format!("wrote the manual pages to {}", directory.display()));
             Ok(())
         }
-        None => clap_mangen::Man::new(command)
-            .render(&mut std::io::stdout())
-            .map_err(|error| Failure::Unreachable(format!("stdout: {error}"))),
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command)
+                .render(&mut page)
+                .map_err(|error| Failure::Unreachable(format!("the manual page: {error}")))?;
+            output.data(&String::from_utf8_lossy(&page));
+            Ok(())
+        }
     }
 }

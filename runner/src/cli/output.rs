@@ -14,7 +14,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is a convention of the terminal, not configuration")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is a convention of the terminal, not configuration"
+    )]
     pub(super) fn new(format: Format) -> Self {
         let plain = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
         Self { format, colour: !plain && std::io::stderr().is_terminal() }
@@ -71,7 +74,8 @@ impl Output {
 pub(super) fn safe(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let hidden = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+            let hidden = c.is_control()
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
             let escaped: Vec<char> = if hidden { c.escape_unicode().collect() } else { vec![c] };
             escaped
         })

@@ -11,9 +11,11 @@ use super::client::Client;
 use super::output::Output;
 use super::{Done, Failure, alerts, local, runs};
 use crate::clock::Clock;
-use crate::install::{InstallError, InstallRequest, store};
+use crate::install::{InstallError, InstallRequest, claimed_name, store};
 use crate::keys;
 use crate::pipeline::plugins::chain;
+use crate::pipeline::scribe::Scribe;
+use crate::pipeline::views::{self, PluginRecord};
 use crate::plugin::builder::{self, BuildError, Built, Environment};
 use crate::plugin::manifest::Language;
 use crate::plugin::{
@@ -46,8 +48,13 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
         PluginCommand::List => {
             let page = Client::new(connection)?.get("/v1/plugins").await?;
             let columns = [
-                ("NAME", "/name"), ("VERSION", "/version"), ("KIND", "/kind"), ("EFFECTS", "/effects"),
-                ("STANDING", "/standing"), ("GENUINE", "/genuine"), ("DIGEST", "/digest"),
+                ("NAME", "/name"),
+                ("VERSION", "/version"),
+                ("KIND", "/kind"),
+                ("EFFECTS", "/effects"),
+                ("STANDING", "/standing"),
+                ("GENUINE", "/genuine"),
+                ("DIGEST", "/digest"),
             ];
             output.listing(&alerts::items(&page), &columns);
             Ok(())
@@ -70,7 +77,7 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             }
             Ok(())
         }
-        PluginCommand::Test { directory } => test(&directory, output).await,
+        PluginCommand::Test { directory, bless } => test(&directory, bless, output).await,
     }
 }
 
@@ -96,36 +103,44 @@ fn new(name: &str, language: &str, kind: &str, output: &Output) -> Done {
 }
 
 fn build(directory: &Path, output: &Output) -> Result<Built, Failure> {
-    builder::build(directory, &Environment::of_this_process(), &mut |line| output.note(line)).map_err(|error| {
-        let message = chain(&error);
-        match error {
-            BuildError::Toolchain(_) | BuildError::Start { .. } => Failure::Unreachable(message),
-            BuildError::Manifest(_) => Failure::Usage(message),
-            _ => Failure::Refused(message),
-        }
-    })
+    builder::build(directory, &Environment::of_this_process(), &mut |line| output.note(line)).map_err(
+        |error| {
+            let message = chain(&error);
+            match error {
+                BuildError::Toolchain(_) | BuildError::Start { .. } => Failure::Unreachable(message),
+                BuildError::Manifest(_) => Failure::Usage(message),
+                _ => Failure::Refused(message),
+            }
+        },
+    )
 }
 
 /// Runs the scenarios with the build that is there; builds first when there is none, or the source is newer.
-async fn test(directory: &Path, output: &Output) -> Done {
+async fn test(directory: &Path, bless: bool, output: &Output) -> Done {
     let built = build(directory, output)?;
     let bytes = read(&built.file)?;
     let unverified = UnverifiedBuild::for_scripted_world(&name(&built.file), bytes.to_vec())
         .map_err(|error| Failure::Refused(chain(&error)))?;
-    let report = scenario::run(directory, &unverified, &Compiler::uncached(), &mut |progress| match progress {
-        Progress::Compiling => output.note("compiling"),
-        Progress::Ended { done, total, report } => {
-            let word = if report.passed { "ok    " } else { "FAILED" };
-            output.note(&format!("[{done}/{total}] {word} {}: {}", report.file, report.name));
-            for failure in &report.failures {
-                output.note(&format!("         {failure}"));
+    let report =
+        scenario::run(directory, &unverified, &Compiler::uncached(), &mut |progress| match progress {
+            Progress::Compiling => output.note("compiling"),
+            Progress::Ended { done, total, report } => {
+                let word = if report.passed { "ok    " } else { "FAILED" };
+                output.note(&format!("[{done}/{total}] {word} {}: {}", report.file, report.name));
+                for failure in &report.failures {
+                    output.note(&format!("         {failure}"));
+                }
             }
-        }
-    })
-    .await
-    .map_err(|error| Failure::Refused(chain(&error)))?;
+        })
+        .await
+        .map_err(|error| Failure::Refused(chain(&error)))?;
     if output.is_json() {
         output.json(&json!(report));
+    }
+    if bless {
+        let changed = scenario::bless(directory, &report).map_err(|error| Failure::Refused(chain(&error)))?;
+        output.note(&format!("blessed {} of {} scenarios", changed.len(), report.scenarios.len()));
+        return Ok(());
     }
     let failed = report.scenarios.iter().filter(|scenario| !scenario.passed).count();
     if failed > 0 {
@@ -149,7 +164,9 @@ fn envelope_of(file: &Path) -> PathBuf {
 }
 
 fn read(file: &Path) -> Result<Bytes, Failure> {
-    std::fs::read(file).map(Bytes::from).map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))
+    std::fs::read(file)
+        .map(Bytes::from)
+        .map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))
 }
 
 fn sign_file(file: &Path, key: &Path, output: &Output) -> Done {
@@ -158,7 +175,8 @@ fn sign_file(file: &Path, key: &Path, output: &Output) -> Done {
     let earlier = std::fs::read(&envelope).ok();
     let signed = sign(&name(file), &read(file)?, earlier.as_deref(), &key, Clock::machine().now())
         .map_err(|error| Failure::Refused(chain(&error)))?;
-    std::fs::write(&envelope, signed).map_err(|error| Failure::Refused(format!("{}: {error}", envelope.display())))?;
+    std::fs::write(&envelope, signed)
+        .map_err(|error| Failure::Refused(format!("{}: {error}", envelope.display())))?;
     output.note(&format!("wrote {}", envelope.display()));
     Ok(())
 }
@@ -196,7 +214,12 @@ fn verify(file: &Path, key: Option<&Path>, connection: &Connection, output: &Out
         output.json(&report);
     } else {
         let signers = verified.signers().join(", ");
-        output.data(&format!("{} {} is genuine: {}, signed by {signers}", manifest.name, manifest.version, verified.digest()));
+        output.data(&format!(
+            "{} {} is genuine: {}, signed by {signers}",
+            manifest.name,
+            manifest.version,
+            verified.digest()
+        ));
     }
     Ok(())
 }
@@ -207,9 +230,12 @@ async fn install(request: InstallRequest, connection: &Connection, output: &Outp
         let config = local::config(&connection.config)?;
         match local::scribe(&config).await? {
             Some(scribe) => {
-                let policy = super::check::trust(&config).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+                let policy = super::check::trust(&config)
+                    .map_err(|problems| Failure::Usage(local::lines(&problems)))?;
                 let registry = Registry::at(config.plugins.clone());
-                let stored = store(&registry, &policy, &scribe, config.initial_standing, &request);
+                let predecessor = predecessor(&scribe, &request).await?;
+                let initial = config.initial_standing;
+                let stored = store(&registry, &policy, &scribe, initial, predecessor.as_ref(), &request);
                 let done = match stored {
                     Ok((line, record, installed)) => {
                         let committed = scribe.commit(vec![line]).await;
@@ -237,12 +263,26 @@ async fn install(request: InstallRequest, connection: &Connection, output: &Outp
         output.json(&report);
     } else {
         let text = |name: &str| report.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-        output.data(&format!("installed {} {} with standing {}: {}", text("name"), text("version"), text("standing"), text("digest")));
+        output.data(&format!(
+            "installed {} {} with standing {}: {}",
+            text("name"),
+            text("version"),
+            text("standing"),
+            text("digest")
+        ));
         if let Some(problem) = report.pointer("/problem/message").and_then(Value::as_str) {
             output.note(&format!("it cannot run yet: {problem}"));
         }
     }
     Ok(())
+}
+
+/// What the journal says of the plugin's earlier version.
+async fn predecessor(scribe: &Scribe, request: &InstallRequest) -> Result<Option<PluginRecord>, Failure> {
+    let Some(name) = claimed_name(request) else { return Ok(None) };
+    let row = scribe.journal().view(views::PLUGIN, &name).await;
+    let row = row.map_err(|error| Failure::Unreachable(chain(&error)))?;
+    row.map(|row| views::read(&row.doc)).transpose().map_err(|error| Failure::Unreachable(chain(&error)))
 }
 
 fn refusal(error: &InstallError) -> Failure {
@@ -253,8 +293,7 @@ fn refusal(error: &InstallError) -> Failure {
 }
 
 fn parts(request: &InstallRequest) -> Vec<(&'static str, Vec<u8>)> {
-    let mut parts =
-        vec![("component", request.component.to_vec()), ("envelope", request.envelope.to_vec())];
+    let mut parts = vec![("component", request.component.to_vec()), ("envelope", request.envelope.to_vec())];
     if let Some(standing) = request.standing {
         parts.push(("standing", standing.as_str().as_bytes().to_vec()));
     }

@@ -16,13 +16,21 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
     match args.command {
         RunsCommand::List { state, runbook, plugin, target, limit } => {
             let query = [
-                ("state", state), ("runbook", runbook), ("plugin", plugin), ("target", target),
+                ("state", state),
+                ("runbook", runbook),
+                ("plugin", plugin),
+                ("target", target),
                 ("limit", Some(limit.to_string())),
             ];
             let page = client.get_query("/v1/runs", &query).await?;
             let columns = [
-                ("ID", "/id"), ("RUNBOOK", "/runbook"), ("TARGET", "/target"), ("STATE", "/state"),
-                ("OUTCOME", "/outcome"), ("REASON", "/reason/code"), ("CREATED", "/created_at"),
+                ("ID", "/id"),
+                ("RUNBOOK", "/runbook"),
+                ("TARGET", "/target"),
+                ("STATE", "/state"),
+                ("OUTCOME", "/outcome"),
+                ("REASON", "/reason/code"),
+                ("CREATED", "/created_at"),
             ];
             output.listing(&items(&page), &columns);
         }
@@ -41,10 +49,16 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
         }
         RunsCommand::Approve { id, plan, comment } => approve(&client, &id, plan, comment, output).await?,
         RunsCommand::Reject { id, comment } => {
-            show(&client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?, output);
+            show(
+                &client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?,
+                output,
+            );
         }
         RunsCommand::Cancel { id, comment } => {
-            show(&client.post(&format!("/v1/runs/{id}/cancel"), &json!({ "comment": comment })).await?, output);
+            show(
+                &client.post(&format!("/v1/runs/{id}/cancel"), &json!({ "comment": comment })).await?,
+                output,
+            );
         }
         RunsCommand::Settle { id, outcome, effect, answer, comment } => {
             let answer = answer.as_deref().map(|text| parse_json("--answer", text)).transpose()?;
@@ -64,7 +78,9 @@ fn label_map(labels: &[String]) -> Result<BTreeMap<&str, &str>, Failure> {
     labels
         .iter()
         .map(|label| {
-            label.split_once('=').ok_or_else(|| Failure::Usage(format!("--label {label:?}: `name=value` is valid")))
+            label
+                .split_once('=')
+                .ok_or_else(|| Failure::Usage(format!("--label {label:?}: `name=value` is valid")))
         })
         .collect()
 }
@@ -131,7 +147,8 @@ fn described(run: &Value) -> String {
         lines.push(text("/plan/summary"));
     }
     for effect in run.get("effects").and_then(Value::as_array).into_iter().flatten() {
-        let member = |name: &str| effect.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
+        let member =
+            |name: &str| effect.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
         let arguments = effect.get("arguments").map_or_else(String::new, |value| safe(&value.to_string()));
         lines.push(format!(
             "  {:8} {}.{} {}  {}",

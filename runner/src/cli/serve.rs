@@ -43,18 +43,18 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
         .await
         .map_err(|error| Failure::Unreachable(format!("listen: {listen} cannot be bound: {error}")))?;
     let address = listener.local_addr().map_err(|error| Failure::Unreachable(format!("listen: {error}")))?;
-    let routes = router(app.clone());
-    // Before anyone can know that it runs: a signal that comes at once is heard, too.
-    let signals = signals()?;
-    announce(output, &data, address);
     let stop = CancellationToken::new();
-    let reloads = tokio::spawn(watch_signals(signals, stop.clone(), app.clone(), pipeline.clone(), path.to_owned()));
+    let signals = Signals::register()?;
+    let routes = router(app.clone());
+    let reloads = tokio::spawn(signals.watch(stop.clone(), app, pipeline.clone(), path.to_owned()));
+    announce(output, &data, address);
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting to fill a packet would only delay them.
         drop(stream.set_nodelay(true));
     });
     let stopping = stop.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let serving =
+        axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.
@@ -117,33 +117,45 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     Ok((App::new(pipeline.clone(), sources), pipeline, journal))
 }
 
-/// SIGTERM, SIGINT and SIGHUP.
-type Signals = (Signal, Signal, Signal);
-
-fn signals() -> Result<Signals, Failure> {
-    let watch = |kind| signal(kind).map_err(|error| Failure::Unreachable(format!("signals cannot be watched: {error}")));
-    Ok((watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?, watch(SignalKind::hangup())?))
+/// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-/// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
-async fn watch_signals(signals: Signals, stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
-    let (mut terminate, mut interrupt, mut hangup) = signals;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&app, &pipeline, &path).await,
-            () = stop.cancelled() => return,
-        }
+impl Signals {
+    /// Takes the signals over: from now on none of them ends the process by itself.
+    fn register() -> Result<Self, Failure> {
+        let take = |kind| signal(kind).map_err(|error| Failure::Unreachable(format!("signals: {error}")));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
     }
-    stop.cancel();
+
+    async fn watch(mut self, stop: CancellationToken, app: App, pipeline: Pipeline, path: PathBuf) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => reload(&app, &pipeline, &path).await,
+                () = stop.cancelled() => return,
+            }
+        }
+        stop.cancel();
+    }
 }
 
 async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
     let checked = match load(path) {
         Ok(checked) => checked,
         Err(problems) => {
-            tracing::error!("the new configuration is wrong, the old one stays in force:\n{}", local::lines(&problems));
+            tracing::error!(
+                "the new configuration is wrong, the old one stays in force:\n{}",
+                local::lines(&problems)
+            );
             return;
         }
     };
@@ -163,5 +175,6 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
         set.trust = trust;
     });
     app.reload(sources);
+    pipeline.decide_again();
     tracing::info!("configuration and policies are loaded again");
 }

@@ -30,8 +30,13 @@ pub(super) async fn run(args: TokenArgs, connection: &Connection, output: &Outpu
         TokenCommand::List => {
             let page = Client::new(connection)?.get("/v1/tokens").await?;
             let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-            let columns =
-                [("ID", "/id"), ("NAME", "/name"), ("ROLES", "/roles"), ("EXPIRES", "/expires"), ("REVOKED", "/revoked_at")];
+            let columns = [
+                ("ID", "/id"),
+                ("NAME", "/name"),
+                ("ROLES", "/roles"),
+                ("EXPIRES", "/expires"),
+                ("REVOKED", "/revoked_at"),
+            ];
             output.listing(&items, &columns);
             Ok(())
         }
@@ -45,7 +50,8 @@ pub(super) async fn run(args: TokenArgs, connection: &Connection, output: &Outpu
 
 fn end(text: &str) -> Result<DateTime<Utc>, Failure> {
     let duration = duration::parse(text).map_err(|error| Failure::Usage(format!("--expires: {error}")))?;
-    let delta = chrono::TimeDelta::from_std(duration).map_err(|error| Failure::Usage(format!("--expires: {error}")))?;
+    let delta = chrono::TimeDelta::from_std(duration)
+        .map_err(|error| Failure::Usage(format!("--expires: {error}")))?;
     Ok(Clock::machine().now() + delta)
 }
 
@@ -61,7 +67,9 @@ async fn create(
             let (line, record, token) = token_line(&scribe, name, roles.to_vec(), expires, "host");
             scribe.commit(vec![line]).await.map_err(|error| Failure::Unreachable(chain(&error)))?;
             scribe.journal().shutdown().await;
-            return Ok(json!({ "id": record.id, "name": record.name, "token": token, "expires": record.expires }));
+            return Ok(
+                json!({ "id": record.id, "name": record.name, "token": token, "expires": record.expires }),
+            );
         }
     }
     let body = json!({ "name": name, "roles": roles, "expires": expires });

@@ -32,11 +32,22 @@ pub const SOURCE_TOKENS: [&str; 2] = ["keys/alertmanager.token", "keys/prometheu
 /// Characters of `host` that no host name has are left out; an empty rest stands as `localhost`.
 #[must_use]
 pub fn configuration(listen: SocketAddr, host: &str) -> String {
-    let host: String =
-        host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(253).collect();
-    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    let host = plain_host(host);
     CONFIGURATION
         .replace("@LISTEN@", &listen.to_string())
-        .replace("@ORIGIN@", &format!("{host}/staunch"))
+        .replace("@ORIGIN@", &origin(&host))
         .replace("@HOST@", &host)
+}
+
+/// The host's name without what no host name has; `localhost` where nothing is left.
+fn plain_host(host: &str) -> String {
+    let host: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(253).collect();
+    if host.is_empty() { "localhost".to_owned() } else { host }
+}
+
+/// The name of the log of an installation on this host.
+#[must_use]
+pub fn origin(host: &str) -> String {
+    format!("{}/staunch", plain_host(host))
 }

@@ -56,7 +56,7 @@ pub struct Config {
     /// The secrets that plugins may name.
     pub secrets: BTreeMap<String, SecretString>,
     /// The origin of the journal's log: the first line of its checkpoints.
-    pub log_origin: String,
+    pub log_origin: Option<String>,
     /// How many runs may wait.
     pub queue: usize,
     /// How many runs are worked on at once.

@@ -23,7 +23,6 @@ const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
 
-const DEFAULT_ORIGIN: &str = "staunch.local/journal";
 const DEFAULT_PORT: u16 = 7878;
 const DEFAULT_QUEUE: i64 = 10_000;
 const DEFAULT_WORKERS: i64 = 64;
@@ -298,17 +297,16 @@ impl Reading<'_> {
         secrets
     }
 
-    fn log_origin(&mut self, fields: Fields<'_>) -> String {
-        let Some(node) = fields.get("log") else { return DEFAULT_ORIGIN.to_owned() };
-        let fields = self.reader.fields(node, "log", &["origin"]);
-        let Some(node) = fields.get("origin") else { return DEFAULT_ORIGIN.to_owned() };
-        let origin = self.reader.text(node, "log.origin").unwrap_or(DEFAULT_ORIGIN);
+    fn log_origin(&mut self, fields: Fields<'_>) -> Option<String> {
+        let fields = self.reader.fields(fields.get("log")?, "log", &["origin"]);
+        let node = fields.get("origin")?;
+        let origin = self.reader.text(node, "log.origin")?;
         if origin.len() > 255 || origin.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+') {
             let message =
                 "log.origin must have no spaces and no plus, and at most 255 bytes: host.example/journal";
             self.reader.error(node.at, message);
         }
-        origin.to_owned()
+        Some(origin.to_owned())
     }
 
     fn public(&mut self, fields: Fields<'_>) -> Public {

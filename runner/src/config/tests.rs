@@ -61,7 +61,7 @@ fn the_configuration_of_a_new_installation_loads_as_it_is() {
     assert_eq!(config.warnings, []);
     assert_eq!(config.hosts.canonical("WEB-7:9100"), "web-7");
     assert_eq!(config.hosts.canonical("https://elsewhere"), "https://elsewhere");
-    assert_eq!(config.log_origin, "web-7/staunch");
+    assert_eq!(config.log_origin.as_deref(), Some("web-7/staunch"));
     assert_eq!(config.sources["alertmanager"].value["bearer"], "0123456789abcdef");
     assert_eq!(config.grants["restart-service"].capabilities["service"]["restart"], ["web.service"]);
 

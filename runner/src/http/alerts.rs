@@ -88,12 +88,15 @@ async fn take(
     let sources = app.sources();
     let Some(source) = sources.get(name) else {
         app.metrics().delivery_refused();
+        app.pipeline().delivery_refused(None, "not-found", &format!("there is no source {name:?}")).await;
         return Err(Problem::not_found("source", name));
     };
     let read = async {
+        // Who cannot name the token is not listened to any further.
+        intake::check_credentials(source, headers, token)?;
         let body = collect(source, body).await?;
         let now = app.pipeline().clock().now();
-        intake::authenticate(source, headers, token, &body, now)?;
+        intake::check_signature(source, headers, &body, now)?;
         let alerts = intake::parse(source, headers, &body, now)?;
         Ok::<_, IntakeError>((body, alerts))
     };
@@ -159,6 +162,12 @@ pub(super) async fn list(
     Query(query): Query<AlertQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
+    if let Some(status) =
+        query.status.as_deref().filter(|word| !["firing", "resolved", "stale"].contains(word))
+    {
+        let detail = format!("status: {status:?} is none; valid are firing, resolved, stale");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("status"));
+    }
     let listing = Listing {
         state: query.status,
         keys: [query.source, query.fingerprint, query.alertname],

@@ -122,6 +122,10 @@ pub(super) async fn consistency(
         let detail = format!("from and to: from <= to <= {latest} is valid");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("from"));
     }
+    // Every tree begins with the empty one: there is nothing to prove.
+    if query.from == 0 {
+        return Ok(Json(json!({ "from": 0, "to": to, "hashes": [] })));
+    }
     let hashes = journal.consistency(query.from, to).await.map_err(ReadError::from)?;
     Ok(Json(json!({ "from": query.from, "to": to, "hashes": hex(&hashes) })))
 }
@@ -153,9 +157,7 @@ pub(super) async fn log(
     let journal = app.pipeline().journal();
     let missing = || Problem::not_found("file of the log", &path);
     match path.as_str() {
-        "checkpoint" => {
-            Ok(text(journal.checkpoint().note, "no-cache"))
-        }
+        "checkpoint" => Ok(text(journal.checkpoint().note, "no-cache")),
         "log.vkey" => Ok(text(format!("{}\n", journal.verifier_key()).into_bytes(), "no-cache")),
         _ => {
             let tile = match TilePath::parse(&path) {
@@ -204,7 +206,8 @@ pub(super) async fn export(
     }
     let journal = app.pipeline().journal();
     let exported = journal.export(to, request.payloads, |_| ()).await.map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error)).at("to")
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error))
+            .at("to")
     })?;
     Ok(Json(json!({ "size": exported.size, "to": request.to })))
 }

@@ -10,9 +10,9 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use staunch_core::policy::{Object, PersonAction};
 
 use super::App;
-use crate::journal::MAX_PAGE;
 use super::auth::Caller;
 use super::problem::Problem;
+use crate::journal::MAX_PAGE;
 
 /// Most entries fetched at once.
 const BATCH: u64 = 200;

@@ -41,7 +41,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
     if app.pipeline().journal().accepting() {
         Ok("ready\n")
     } else {
-        Err(Problem::unavailable("journal", "the journal cannot be written, so nothing acts", super::RETRY_AFTER))
+        Err(Problem::unavailable(
+            "journal",
+            "the journal cannot be written, so nothing acts",
+            super::RETRY_AFTER,
+        ))
     }
 }
 
@@ -56,11 +60,26 @@ pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<
     }
     let journal = app.pipeline().journal();
     let figures = [
-        ("staunch_alerts_received_total", "counter", "Alerts in bodies that were genuine.", app.metrics().alerts_received.load(Ordering::Relaxed)),
-        ("staunch_deliveries_refused_total", "counter", "Bodies that were refused.", app.metrics().deliveries_refused.load(Ordering::Relaxed)),
+        (
+            "staunch_alerts_received_total",
+            "counter",
+            "Alerts in bodies that were genuine.",
+            app.metrics().alerts_received.load(Ordering::Relaxed),
+        ),
+        (
+            "staunch_deliveries_refused_total",
+            "counter",
+            "Bodies that were refused.",
+            app.metrics().deliveries_refused.load(Ordering::Relaxed),
+        ),
         ("staunch_runs_open", "gauge", "Runs that have not ended.", app.pipeline().open_runs() as u64),
         ("staunch_journal_entries_total", "counter", "Entries of the journal.", journal.size()),
-        ("staunch_journal_accepting", "gauge", "1 when the journal can be written.", u64::from(journal.accepting())),
+        (
+            "staunch_journal_accepting",
+            "gauge",
+            "1 when the journal can be written.",
+            u64::from(journal.accepting()),
+        ),
     ];
     let mut text = String::new();
     for (name, kind, help, value) in figures {

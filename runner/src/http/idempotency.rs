@@ -87,14 +87,17 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
     }
     if key.is_empty() || key.len() > MAX_KEY {
         let detail = format!("Idempotency-Key: 1 to {MAX_KEY} bytes are valid");
-        return Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).at("Idempotency-Key").into_response();
+        return Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+            .at("Idempotency-Key")
+            .into_response();
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         let detail = "a request with an Idempotency-Key may have at most 1 MiB";
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).into_response();
     };
-    let who = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+    let who =
+        parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     let path = parts.uri.path().as_bytes();
     let key = Digest::of_parts(&[&who, &[0], path, &[0], key.as_bytes()]);
     let fingerprint = Digest::of(&body);
@@ -115,21 +118,48 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
             Problem::new(StatusCode::CONFLICT, "idempotency-key", detail).into_response()
         }
         None => {
-            let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-            keep(&app, key, response).await
+            let under_way = UnderWay { app: app.clone(), key, done: false };
+            // To its end even when the client goes away: what was begun must not be begun again by the retry.
+            let work = tokio::spawn(async move {
+                let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+                under_way.keep(response).await
+            });
+            work.await.unwrap_or_else(|_| {
+                let detail = "the request broke; the log tells more";
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+            })
         }
     }
 }
 
-/// Keeps the answer and gives it on. What failed here, and may succeed later, is not kept.
-async fn keep(app: &App, key: Digest, response: Response) -> Response {
-    let (parts, body) = response.into_parts();
-    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
-        app.0.answers.keep(key, None);
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer was too long").into_response();
-    };
-    let passing = parts.status.is_server_error() || parts.status == StatusCode::UNAUTHORIZED;
-    let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-    app.0.answers.keep(key, (!passing).then(|| (parts.status, kind, bytes.clone())));
-    Response::from_parts(parts, Body::from(bytes))
+/// A request whose answer is not known yet. When it is dropped without one, because the handler broke, the key is
+/// free again.
+struct UnderWay {
+    app: App,
+    key: Digest,
+    done: bool,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.done {
+            self.app.0.answers.keep(self.key, None);
+        }
+    }
+}
+
+impl UnderWay {
+    /// Keeps the answer and gives it on. What failed here, and may succeed later, is not kept.
+    async fn keep(mut self, response: Response) -> Response {
+        let (parts, body) = response.into_parts();
+        let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
+            return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer was too long")
+                .into_response();
+        };
+        let passing = parts.status.is_server_error() || parts.status == StatusCode::UNAUTHORIZED;
+        let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
+        self.app.0.answers.keep(self.key, (!passing).then(|| (parts.status, kind, bytes.clone())));
+        self.done = true;
+        Response::from_parts(parts, Body::from(bytes))
+    }
 }

@@ -31,7 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::intake::Source;
-use crate::pipeline::{ReadError, Refusal, Pipeline};
+use crate::pipeline::{Pipeline, ReadError, Refusal};
 use idempotency::Answers;
 use problem::Problem;
 
@@ -186,13 +186,18 @@ async fn not_found(uri: axum::http::Uri) -> Problem {
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path does not take that method; see /openapi.json")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "this path does not take that method; see /openapi.json",
+    )
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request broke; the log tells more").into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request broke; the log tells more")
+        .into_response()
 }
 
 /// Turns refusals that axum made itself (bad path, query or body) into problem documents.
@@ -223,10 +228,13 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::NotFound { what, id } => Self::not_found(what, &id),
             Refusal::Invalid { field, message } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("{field}: {message}")).at(field)
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("{field}: {message}"))
+                    .at(field)
             }
             Refusal::Forbidden(message) => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
-            Refusal::Conflict(reason) => Self::new(StatusCode::CONFLICT, reason.code.as_str(), reason.message),
+            Refusal::Conflict(reason) => {
+                Self::new(StatusCode::CONFLICT, reason.code.as_str(), reason.message)
+            }
             Refusal::PlanChanged { run, changes } => {
                 let detail = if changes.is_empty() {
                     "the plan shown is not the plan that the run waits on".to_owned()
@@ -236,12 +244,18 @@ impl From<Refusal> for Problem {
                 let plan = shapes::plan(&run).unwrap_or_default();
                 Self::new(StatusCode::CONFLICT, "plan-changed", detail).with_plan(plan, changes)
             }
-            Refusal::QueueFull => {
-                Self::unavailable("queue-full", "too many runs wait already; send it again later", RETRY_AFTER)
-            }
+            Refusal::QueueFull => Self::unavailable(
+                "queue-full",
+                "too many runs wait already; send it again later",
+                RETRY_AFTER,
+            ),
             Refusal::JournalUnavailable | Refusal::Record(_) => {
                 tracing::error!(error = %refusal, "a request could not be recorded");
-                Self::unavailable("journal", "the journal cannot be written, so nothing was done", RETRY_AFTER)
+                Self::unavailable(
+                    "journal",
+                    "the journal cannot be written, so nothing was done",
+                    RETRY_AFTER,
+                )
             }
             Refusal::Read(error) => error.into(),
         }

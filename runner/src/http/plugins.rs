@@ -88,7 +88,9 @@ pub(super) async fn install(
         caller.may(&app, PersonAction::Reinstate, Object::System)?;
     }
     let installed = install_plugin(app.pipeline(), request).await.map_err(|error| match error {
-        InstallError::Refused { code, message } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
+        InstallError::Refused { code, message } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+        }
         InstallError::Pipeline(refusal) => refusal.into(),
     })?;
     Ok((StatusCode::CREATED, Json(json!(installed))))
@@ -128,7 +130,10 @@ async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
     let mut request = InstallRequest::default();
     while let Some(field) = multipart.next_field().await.map_err(|error| wrong(error.body_text()))? {
         let name = field.name().unwrap_or_default().to_owned();
-        let bytes = field.bytes().await.map_err(|error| Problem::new(error.status(), "wrong-shape", error.body_text()))?;
+        let bytes = field
+            .bytes()
+            .await
+            .map_err(|error| Problem::new(error.status(), "wrong-shape", error.body_text()))?;
         let text = || String::from_utf8_lossy(&bytes).trim().to_owned();
         match name.as_str() {
             "component" => component = Some(bytes),
@@ -142,11 +147,17 @@ async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {
                 let message = format!("standing: {word:?} is none; valid are observe, approve, automatic");
                 request.standing = Some(known.ok_or_else(|| wrong(message))?.1);
             }
-            _ => return Err(wrong(format!("{name}: no such part; valid are component, envelope, standing, reason, allow_downgrade, request"))),
+            _ => {
+                return Err(wrong(format!(
+                    "{name}: no such part; valid are component, envelope, standing, reason, allow_downgrade, request"
+                )));
+            }
         }
     }
-    request.component = component.ok_or_else(|| wrong("component: the plugin's bytes are missing".to_owned()))?;
-    request.envelope = envelope.ok_or_else(|| wrong("envelope: the signature envelope is missing".to_owned()))?;
+    request.component =
+        component.ok_or_else(|| wrong("component: the plugin's bytes are missing".to_owned()))?;
+    request.envelope =
+        envelope.ok_or_else(|| wrong("envelope: the signature envelope is missing".to_owned()))?;
     Ok(request)
 }
 

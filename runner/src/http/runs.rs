@@ -72,7 +72,9 @@ pub(super) async fn list(
     Query(query): Query<RunQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
-    if let Some(state) = query.state.as_deref().filter(|word| RunState::ALL.iter().all(|s| s.as_str() != *word)) {
+    if let Some(state) =
+        query.state.as_deref().filter(|word| RunState::ALL.iter().all(|s| s.as_str() != *word))
+    {
         let valid = RunState::ALL.map(RunState::as_str).join(", ");
         let detail = format!("state: {state:?} is no state; valid are {valid}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("state"));

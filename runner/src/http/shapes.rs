@@ -139,7 +139,7 @@ pub fn summary(run: &Run) -> String {
     let planned: Vec<_> =
         run.steps.iter().flat_map(|step| &step.effects).filter(|effect| effect.assumed.is_some()).collect();
     let count = planned.len();
-    let asks = if run.ask.is_some() { count } else { 0 };
+    let asks = if run.ask.is_some() || run.approved { count } else { 0 };
     let irreversible = if run.irreversible { count } else { 0 };
     format!(
         "Plan: {count} {}, {asks} {} approval, {irreversible} irreversible",
@@ -170,5 +170,7 @@ pub fn alert(record: &AlertRecord) -> Value {
 /// The answer to "why did it run, or why not?".
 #[must_use]
 pub fn why(alert: Option<&str>, decisions: &[&Decision], runs: &[String]) -> Value {
+    let mut decisions = decisions.to_vec();
+    decisions.sort_by_key(|decision| decision.at);
     json!({ "alert": alert, "decisions": decisions, "runs": runs })
 }

@@ -35,7 +35,10 @@ fn shown(record: &TokenRecord) -> Value {
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::ManageTokens, Object::System)?;
     let listed = app.pipeline().list_tokens(Listing { limit: 500, ..Listing::default() }).await?;
-    Ok(Json(Page { items: listed.items.iter().map(shown).collect(), next: listed.next.map(|c| c.to_string()) }))
+    Ok(Json(Page {
+        items: listed.items.iter().map(shown).collect(),
+        next: listed.next.map(|c| c.to_string()),
+    }))
 }
 
 /// A token to be made.

@@ -6,7 +6,7 @@ use sqlx::Arguments;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
 
-use super::sql::{self, BatchTexts, MAX_ROWS, Shape};
+use super::sql::{self, BatchTexts, MAX_ROWS, PLACE_COLUMNS, Shape, VIEW_COLUMNS};
 use super::{Entry, Payload, ViewRow};
 
 /// The most leaves in one transaction, unless one call brings more.
@@ -112,7 +112,8 @@ impl Batch {
         shape.begin = call == 0;
         shape.commit = alone && call + 1 == calls;
         let mut arguments = SqliteArguments::default();
-        arguments.reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * 8, 0);
+        arguments
+            .reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * (VIEW_COLUMNS + PLACE_COLUMNS), 0);
         let bound = || {
             for (index, run, leaf) in leaves {
                 arguments.add(index)?;
@@ -126,8 +127,7 @@ impl Batch {
                 arguments.add(payload.bytes.as_slice())?;
             }
             fill(&mut arguments, (shape.payloads - payloads.len()) * 3)?;
-            views.iter().try_for_each(|row| add_view(&mut arguments, row))?;
-            fill(&mut arguments, (shape.views - views.len()) * 8)
+            add_views(&mut arguments, views, shape.views)
         };
         bound_or_encode(bound).map(|()| (shape, arguments))
     }
@@ -142,11 +142,21 @@ fn bound_or_encode(bound: impl FnOnce() -> Result<(), BoundError>) -> Result<(),
 /// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
 pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    bound_or_encode(|| {
-        rows.iter().try_for_each(|row| add_view(&mut arguments, row))?;
-        fill(&mut arguments, (Shape::holding(0, 0, rows.len()).views - rows.len()) * 8)
-    })?;
+    bound_or_encode(|| add_views(&mut arguments, rows, Shape::holding(0, 0, rows.len()).views))?;
     Ok(arguments)
+}
+
+/// The rows, filled up to `length`, then their places in listings.
+fn add_views(arguments: &mut SqliteArguments, rows: &[ViewRow], length: usize) -> Result<(), BoundError> {
+    rows.iter().try_for_each(|row| add_view(arguments, row))?;
+    fill(arguments, (length - rows.len()) * VIEW_COLUMNS)?;
+    for row in rows {
+        arguments.add(row.kind)?;
+        arguments.add(row.id.as_str())?;
+        arguments.add(row.sort)?;
+        row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
+    }
+    fill(arguments, (length - rows.len()) * PLACE_COLUMNS)
 }
 
 fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {

@@ -46,14 +46,14 @@ impl DataDir {
     /// Makes an empty file with mode 0600 unless it is there: the database would make it readable to all.
     pub(super) fn ensure_file(&self, name: &str) -> Result<PathBuf, JournalError> {
         let path = self.file(name);
-        private_file(&path).open(&path).map_err(JournalError::io("create", &path))?;
+        private_file().open(&path).map_err(JournalError::io("create", &path))?;
         Ok(path)
     }
 
     /// Replaces a file so that after a crash there is either the old or the new one, whole.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let new = self.file(&format!("{name}.new"));
-        let mut file = private_file(&new).truncate(true).open(&new)?;
+        let mut file = private_file().truncate(true).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, self.file(name))?;
@@ -79,8 +79,7 @@ pub fn holder(dir: &Path) -> Result<Option<String>, JournalError> {
     }
 }
 
-fn private_file(path: &Path) -> OpenOptions {
-    debug_assert!(path.is_absolute() || path.parent().is_some(), "a file of the data directory");
+fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true).mode(0o600);
     options
@@ -107,7 +106,7 @@ fn check_mode(path: &Path, mend: &'static str) -> Result<(), JournalError> {
 
 fn take_lock(dir: &Path) -> Result<File, JournalError> {
     let path = dir.join(LOCK);
-    let mut file = private_file(&path).open(&path).map_err(JournalError::io("open", &path))?;
+    let mut file = private_file().open(&path).map_err(JournalError::io("open", &path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -107,6 +107,10 @@ pub(super) fn planned_effects(step: &Step) -> Vec<PlannedEffect> {
 async fn fail(live: &LiveRun, run: &Run, reason: Reason) -> Result<StepEnd, Interrupted> {
     if run.touched_the_world() {
         // The probes have the word about what was done; the reason stands with the step.
+        let step = run.steps.iter().position(|step| step.ending.is_none()).unwrap_or_default();
+        let number = u32::try_from(step).unwrap_or(u32::MAX);
+        let fact = step_ended(number, reason.code.as_str(), 0, None, Some(reason.message), Vec::new());
+        live.record(vec![fact], Wait::Rides).await?;
         return Ok(StepEnd::Stop);
     }
     end(live, End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }).await?;
@@ -201,7 +205,8 @@ async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd,
             return Ok(StepEnd::Parked);
         }
     };
-    let ask = shared.question_for(&run);
+    let mut ask = shared.question_for(&run);
+    ask.expires = shared.now() + gate::PARKED_FOR;
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     let fact = planned.fact(Some(ask), ruling.decisions, Vec::new());
     live.record(vec![fact], Wait::Durable).await?;
@@ -215,6 +220,10 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
     let failed = run.steps.iter().find(|step| step.ending.as_deref().is_some_and(|word| word != "returned"));
     let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
     let message = failed.and_then(|step| step.error.clone());
+    if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
+        let outcome = if reason.code == Code::Cancelled { Outcome::Cancelled } else { Outcome::Unknown };
+        return Some(End { outcome, verdict: None, reason, decisions: Vec::new() });
+    }
     if run.touched_the_world() {
         return match (kind, failed) {
             (PluginKind::Connector | PluginKind::Check, None) => {
@@ -227,9 +236,11 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
         let outcome = if code == Code::Halt { Outcome::Cancelled } else { Outcome::Failed };
         return Some(End::new(outcome, code, message.unwrap_or_default()));
     }
-    let tried = run.steps.iter().flat_map(|step| &step.effects).any(|effect| {
-        matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied)
-    });
+    let tried = run
+        .steps
+        .iter()
+        .flat_map(|step| &step.effects)
+        .any(|effect| matches!(effect.status, EffectStatus::Failed | EffectStatus::Denied));
     Some(if tried {
         End::new(Outcome::Failed, Code::PluginError, format!("no effect was done: {}", summary(run)))
     } else if kind == PluginKind::Check {
@@ -249,4 +260,3 @@ pub(super) fn summary(run: &Run) -> String {
 pub(super) fn can_replay(run: &Run) -> bool {
     run.state == State::Running && run.in_doubt().is_empty()
 }
-

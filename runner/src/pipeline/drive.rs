@@ -55,8 +55,7 @@ impl End {
 
     /// The fact that it is.
     pub(super) fn fact(self, by: Option<&str>, comment: Option<String>) -> Fact {
-        let leaf =
-            event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
+        let leaf = event::RunEnded { outcome: self.outcome, verdict: self.verdict, code: self.reason.code };
         let outside = payload::RunEnded {
             message: self.reason.message,
             by: by.map(str::to_owned),
@@ -95,7 +94,7 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
         }
         Start::Waiting => match wait_for_people(shared, live, &mut turn).await? {
             Some(permit) => begin(shared, live, permit).await?,
-            None => return Ok(()),
+            None => over_or_done(live).await,
         },
         Start::Acting => {
             turn = turn_again(shared, live).await;
@@ -163,8 +162,7 @@ async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
 
 fn refused(refusals: Vec<Decision>) -> End {
     let reason = refusals.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
-    let outcome =
-        if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
+    let outcome = if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
     End { outcome, verdict: None, reason, decisions: refusals }
 }
 
@@ -190,8 +188,7 @@ async fn first_plan(
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     match after_plan(&run, &planned, ruling) {
         Next::End(decisions, over) => {
-            let facts =
-                vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
+            let facts = vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
             live.record(facts, Wait::Durable).await?;
             Ok(None)
         }
@@ -263,22 +260,25 @@ async fn wait_for_people(
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Option<ActPermit>, Interrupted> {
+    let _waits = shared.waits();
+    let mut its_turn = turn.is_some();
     loop {
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
-        if state == State::Ended {
+        if matches!(state, State::Ended | State::Verifying) {
+            return Ok(None);
+        }
+        if state == State::Waiting && shared.alert_is_over(live).await {
+            let message = "the alert was over before anybody approved, or before the run's turn came";
+            end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message)).await?;
             return Ok(None);
         }
         let now = shared.now();
         match live.look(|run| gate::permit_approved(run, now)).await {
-            Ok(permit) => {
-                if turn.is_none() {
-                    *turn = turn_again(shared, live).await;
-                }
-                if live.look(|run| run.state).await == State::Ended {
-                    return Ok(None);
-                }
-                live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
-                return Ok(Some(permit));
+            Ok(permit) if its_turn => return cross(shared, live, permit).await,
+            // All of it is asked once more when the turn has come.
+            Ok(_) => {
+                (*turn, its_turn) = next_turn(shared, live).await;
+                continue;
             }
             Err(reason) if reason.code == Code::Expired => {
                 expire(live, reason).await?;
@@ -294,19 +294,47 @@ async fn wait_for_people(
     }
 }
 
-async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
-    let touched = live.look(Run::touched_the_world).await;
-    // What was done stays done: a run that touched the world can't be said to have merely expired.
-    let outcome = if touched { Outcome::Unknown } else { Outcome::Expired };
-    end(live, End { outcome, verdict: None, reason, decisions: Vec::new() }).await
+/// The turn at the run's target, and whether it has come. When too many wait, it is asked for again a little later.
+async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
+    match shared.ask_turn(&live.snapshot().await) {
+        Place::Now(turn) => (turn, true),
+        Place::Later(receiver) => (turn_or_end(live, receiver).await, true),
+        Place::Full => {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (None, false)
+        }
+    }
 }
 
-/// Baseline probes, then the plugins.
-async fn begin(
+/// From a permit of people into acting: halts, standing and the alert have their say once more.
+async fn cross(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     permit: ActPermit,
-) -> Result<Acted, Interrupted> {
+) -> Result<Option<ActPermit>, Interrupted> {
+    if live.look(|run| run.state).await == State::Waiting
+        && let Err(refusals) = shared.pre_gate_again(live).await
+    {
+        end(live, refused(refusals)).await?;
+        return Ok(None);
+    }
+    live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
+    Ok(Some(permit))
+}
+
+async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
+    if !live.look(Run::touched_the_world).await {
+        let over = End { outcome: Outcome::Expired, verdict: None, reason, decisions: Vec::new() };
+        return end(live, over).await;
+    }
+    // What was done stays done, and the probes have the word about it.
+    let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
+    let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
+    live.record(vec![fact], Wait::Durable).await
+}
+
+/// Baseline probes, then the plugins.
+async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> Result<Acted, Interrupted> {
     if let Some(over) = verification::baseline(shared, live).await? {
         end(live, over).await?;
         return Ok(Acted::Over);
@@ -316,6 +344,13 @@ async fn begin(
 
 /// Goes on by replay, under the permit that the run had.
 async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Interrupted> {
+    if let Err(refusals) = shared.pre_gate_again(live).await {
+        let reason = refused(refusals).reason;
+        let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
+        let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
+        live.record(vec![fact], Wait::Durable).await?;
+        return Ok(Acted::Done);
+    }
     match live.look(gate::permit_again).await {
         Ok(permit) => act::act(shared, live, permit).await,
         Err(reason) => {
@@ -352,16 +387,25 @@ async fn finish(
     }
 }
 
+/// Whether a run that people no longer decide about has ended, or is for the probes to judge.
+async fn over_or_done(live: &LiveRun) -> Acted {
+    if live.look(|run| run.state).await == State::Ended { Acted::Over } else { Acted::Done }
+}
+
 /// Waits at a parked run for an approval of its new plan, or for the effects in doubt to be settled.
 async fn parked(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Acted, Interrupted> {
+    let _waits = shared.waits();
     loop {
         let run = live.snapshot().await;
         if run.state == State::Ended {
             return Ok(Acted::Over);
+        }
+        if run.state == State::Verifying {
+            return Ok(Acted::Done);
         }
         if run.state == State::Running {
             // Settled: everything in doubt has an answer now.
@@ -371,15 +415,15 @@ async fn parked(
         if run.ask.is_some() && !doubt {
             return match wait_for_people(shared, live, turn).await? {
                 Some(permit) => act::act(shared, live, permit).await,
-                None => Ok(Acted::Over),
+                None => Ok(over_or_done(live).await),
             };
         }
-        let parked_until = run.started_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
+        let parked_until = run.parked_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
         let now = shared.now();
         if now >= parked_until {
             let reason = Reason::new(Code::Expired, format!("nobody decided before {parked_until}"));
             expire(live, reason).await?;
-            return Ok(Acted::Over);
+            return Ok(over_or_done(live).await);
         }
         tokio::select! {
             () = live.woken() => {}

@@ -8,7 +8,7 @@ use staunch_core::effect::{Access, Answer, Call, EffectStatus};
 use staunch_core::event::{self, Event, Fact, Outside, payload};
 use staunch_core::plan::Recorded;
 use staunch_core::policy::guardrails::EffectQuestion;
-use staunch_core::policy::{Policies, PluginFacts};
+use staunch_core::policy::{PluginFacts, Policies};
 
 use super::live::{LiveRun, RecordError, Wait};
 use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict, access_of};
@@ -104,14 +104,12 @@ impl Ledger for StepLedger {
             planned: !intent.unplanned,
             fuel: intent.fuel,
         };
-        let outside =
-            payload::EffectIntended { call: intent.call.clone(), reason: intent.reason.to_owned() };
+        let outside = payload::EffectIntended { call: intent.call.clone(), reason: intent.reason.to_owned() };
         Box::pin(self.note(Fact::EffectIntended(leaf, Outside::Kept(outside)), Wait::Durable))
     }
 
     fn settle<'a>(&'a self, outcome: Outcome<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {
-        let leaf =
-            event::EffectSettled { step: self.step, effect: outcome.index, status: outcome.status };
+        let leaf = event::EffectSettled { step: self.step, effect: outcome.index, status: outcome.status };
         let answer = (outcome.status != EffectStatus::Unknown).then(|| outcome.answer.clone());
         let outside = payload::EffectSettled { answer, by: None, comment: None };
         Box::pin(self.note(Fact::EffectSettled(leaf, Outside::Kept(outside)), Wait::Rides))
@@ -125,8 +123,7 @@ impl Ledger for StepLedger {
             fuel: reading.fuel,
             polls: reading.polls,
         };
-        let outside =
-            payload::ReadingMade { call: reading.call.clone(), answer: reading.answer.clone() };
+        let outside = payload::ReadingMade { call: reading.call.clone(), answer: reading.answer.clone() };
         Box::pin(self.note(Fact::ReadingMade(leaf, Outside::Kept(outside)), Wait::Rides))
     }
 

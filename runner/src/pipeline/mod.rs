@@ -24,6 +24,7 @@ mod requests;
 mod rule;
 pub mod scribe;
 mod shared;
+mod stale;
 pub mod turns;
 mod verification;
 pub mod views;
@@ -229,7 +230,9 @@ impl Pipeline {
         rules: Rules,
         halt_file: PathBuf,
     ) -> Result<Self, OpenError> {
+        let began = clock.now();
         let shared = Arc::new(Shared {
+            began,
             scribe: Scribe::new(journal, clock),
             sandbox,
             plugins: Plugins::new(set),
@@ -242,6 +245,8 @@ impl Pipeline {
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
+            refusals: shared::Throttle::default(),
+            waiting: Arc::default(),
         });
         let pipeline = Self(shared);
         let rules = pipeline.rules();
@@ -259,6 +264,7 @@ impl Pipeline {
         if open > 0 {
             tracing::info!(runs.open = open, "took up {open} open runs");
         }
+        pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -308,10 +314,16 @@ impl Pipeline {
     /// # Errors
     /// When that cannot be written down; the old rules stay in force then.
     pub async fn reload(&self, rules: Rules) -> Result<(), ScribeError> {
-        let leaf = event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
+        let leaf =
+            event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
+    }
+
+    /// Decides again about the runs that wait: to be called when new rules, grants and secrets are all in force.
+    pub fn decide_again(&self) {
+        self.0.tracker.spawn(requests::decide_again(Arc::clone(&self.0)));
     }
 
     /// Runs something to its end even when the caller goes away: what is half written down must be finished.
@@ -343,8 +355,11 @@ impl Pipeline {
         self.whole(async move { receive::receive(&shared, &source, &body, alerts).await }).await
     }
 
-    /// Writes down that a delivery was refused.
+    /// Writes down that a delivery was refused: at most a few a second, so that a stranger cannot fill the journal.
     pub async fn delivery_refused(&self, source: Option<&str>, code: &str, message: &str) {
+        if !self.0.refusals.admit(self.clock().now()) {
+            return;
+        }
         let leaf = event::DeliveryRefused { source: source.map(str::to_owned), code: code.to_owned() };
         let outside = payload::DeliveryRefused { message: message.to_owned() };
         let fact = Fact::DeliveryRefused(leaf, Outside::Kept(outside));
@@ -476,7 +491,11 @@ impl Pipeline {
         self.list(views::TOKEN, listing).await
     }
 
-    async fn list<T: DeserializeOwned>(&self, kind: &'static str, listing: Listing) -> Result<Listed<T>, ReadError> {
+    async fn list<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        listing: Listing,
+    ) -> Result<Listed<T>, ReadError> {
         let Listing { state, keys, after, limit } = listing;
         let after = after.map(|Cursor(cursor)| cursor);
         let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
@@ -489,7 +508,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// When one is too short; the old ones stay then.
-    pub fn replace_secrets(&self, secrets: std::collections::BTreeMap<String, secrecy::SecretString>) -> Result<(), crate::sandbox::SecretError> {
+    pub fn replace_secrets(
+        &self,
+        secrets: std::collections::BTreeMap<String, secrecy::SecretString>,
+    ) -> Result<(), crate::sandbox::SecretError> {
         self.0.sandbox.replace_secrets(secrets)
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::plan::{Plan, Recorded, StepPlan};
 use staunch_core::policy::PluginKind;
@@ -21,6 +22,7 @@ use crate::sandbox::{Ending, LogLine, Mode, Report};
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) at: DateTime<Utc>,
+    policy: Digest,
     log: Vec<String>,
     kind: PluginKind,
     summary: String,
@@ -33,7 +35,13 @@ impl Planned {
             plan: self.plan.digest,
             effects: u32::try_from(self.plan.effects()).unwrap_or(u32::MAX),
             ask: asked.is_some(),
+            policy: self.policy,
         };
+        let mut decisions = decisions;
+        let count = self.plan.effects();
+        let message = format!("planned {count} {}", if count == 1 { "effect" } else { "effects" });
+        let subject = self.plan.steps.first().map_or("", |step| step.plugin.as_str());
+        decisions.insert(0, Decision::pass(self.at, Stage::Plan, subject, message));
         let outside = payload::RunPlanned {
             steps: self.plan.steps.clone(),
             asked,
@@ -107,7 +115,9 @@ pub(super) async fn plan_after(
             readings,
         });
     }
-    Ok(Planned { plan: Plan::new(&run.id, &run.runbook, steps), at: shared.now(), log, kind, summary })
+    let plan = Plan::new(&run.id, &run.runbook, steps);
+    let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
+    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary })
 }
 
 /// A plugin that cannot be used refuses the run.
@@ -161,12 +171,18 @@ pub(super) fn describe(ending: &Ending) -> (Code, String) {
         }
         Ending::InDoubt { call, message, .. } => (
             Code::InDoubt,
-            format!("nobody knows whether {}.{} on {} happened: {message}", call.capability, call.function, call.target),
+            format!(
+                "nobody knows whether {}.{} on {} happened: {message}",
+                call.capability, call.function, call.target
+            ),
         ),
         Ending::Halted(reason) => (Code::Halt, reason.clone()),
         Ending::Diverged { call, .. } => (
             Code::Diverged,
-            format!("the plugin called {}.{} where its journal holds something else", call.capability, call.function),
+            format!(
+                "the plugin called {}.{} where its journal holds something else",
+                call.capability, call.function
+            ),
         ),
         Ending::LedgerUnavailable(message) => (Code::Journal, message.clone()),
         Ending::NotPermitted(message) => (Code::Internal, message.clone()),

@@ -47,7 +47,10 @@ pub struct Loaded {
 
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded").field("name", &self.name()).field("digest", &self.digest()).finish_non_exhaustive()
+        f.debug_struct("Loaded")
+            .field("name", &self.name())
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,14 +122,18 @@ impl Loaded {
     /// # Errors
     /// The first violation, with its place.
     pub(super) fn check_input(&self, input: &Value) -> Result<(), Reason> {
-        self.verified.manifest().input.check(input).map_err(|error| {
-            Reason::new(Code::Input, format!("input of {}: {error}", self.name()))
-        })
+        self.verified
+            .manifest()
+            .input
+            .check(input)
+            .map_err(|error| Reason::new(Code::Input, format!("input of {}: {error}", self.name())))
     }
 
     /// Whether the installed files are still the ones that were verified.
     fn untouched(&self) -> bool {
-        self.files.iter().all(|(path, stamp)| std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp))
+        self.files
+            .iter()
+            .all(|(path, stamp)| std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp))
     }
 }
 
@@ -189,7 +196,10 @@ impl Plugins {
     /// When it is not installed, or does not satisfy the trust policy any more.
     pub fn current(&self, name: &str) -> Result<Arc<Loaded>, Reason> {
         let digest = self.record(name).map(|record| record.digest).ok_or_else(|| {
-            Reason::new(Code::PluginUnknown, format!("plugin {name} is not installed: `staunch plugin install FILE`"))
+            Reason::new(
+                Code::PluginUnknown,
+                format!("plugin {name} is not installed: `staunch plugin install FILE`"),
+            )
         })?;
         self.exactly(name, digest)
     }
@@ -270,13 +280,17 @@ impl Plugins {
             version: manifest.version.to_string(),
             kind: plugin.kind(),
             effects: Effects::from(manifest.effects),
-            standing: standing.unwrap_or(Standing::Approve),
+            // Absence denies: what nothing is known of may plan and no more.
+            standing: standing.unwrap_or(Standing::Observe),
             capabilities: plugin.capabilities.clone(),
         }
     }
 
     /// Those of the named plugins that do not run, with their standing.
-    pub(super) fn out_of_service<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(String, &'static str)> {
+    pub(super) fn out_of_service<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Vec<(String, &'static str)> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         names
             .filter_map(|name| {
@@ -312,8 +326,7 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
     let component = set.compiler.load(set.sandbox.engine(), &verified).map_err(|error| failed(&error))?;
     let manifest = verified.manifest();
     let limits = limits_of(manifest);
-    let prepared =
-        set.sandbox.prepare(verified.digest(), &component).map_err(|error| failed(&error))?;
+    let prepared = set.sandbox.prepare(verified.digest(), &component).map_err(|error| failed(&error))?;
     // Without a grant nothing is granted.
     let granted = set.grants.get(&manifest.name).map(Grant::as_map).unwrap_or_default();
     let grants = Grants::compile(&manifest.name, &manifest.capabilities, &granted)

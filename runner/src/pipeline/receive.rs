@@ -86,9 +86,6 @@ pub(super) async fn receive(
     if !shared.scribe.journal().accepting() {
         return Err(Refusal::JournalUnavailable);
     }
-    if shared.runs.len() >= rules.config.queue {
-        return Err(Refusal::QueueFull);
-    }
     let identities: Vec<Identity> =
         alerts.iter().map(|alert| Identity::of(source, &alert.fingerprint)).collect();
     let _held = shared.alerts.hold(&identities).await;
@@ -102,7 +99,7 @@ pub(super) async fn receive(
     for (alert, identity) in alerts.into_iter().zip(identities) {
         if let Err(error) = batch.take(shared, &rules, source, alert, identity).await {
             batch.give_up(shared);
-            return Err(error.into());
+            return Err(error);
         }
     }
     batch.finish(shared).await
@@ -120,6 +117,16 @@ fn delivered(shared: &Shared, source: &str, body: &[u8], alerts: usize) -> Line 
 }
 
 impl Batch {
+    /// The firing that an alert is about, of this batch or of memory: the one with the same start, else the last.
+    fn known_to(&self, shared: &Shared, alert: &Alert, identity: Identity) -> Option<Known> {
+        let of_batch =
+            || self.known.iter().rev().filter(|(other, _)| *other == identity).map(|(_, known)| known);
+        let stored = shared.alerts.get(identity, alert.starts_at);
+        let same = |known: &&Known| known.starts_at == alert.starts_at;
+        let known = of_batch().find(same).or(stored.as_ref().filter(same)).or_else(|| of_batch().next());
+        known.or(stored.as_ref()).cloned()
+    }
+
     async fn take(
         &mut self,
         shared: &Arc<Shared>,
@@ -127,18 +134,18 @@ impl Batch {
         source: &str,
         alert: Alert,
         identity: Identity,
-    ) -> Result<(), ReadError> {
-        let of_batch = || self.known.iter().rev().filter(|(other, _)| *other == identity).map(|(_, known)| known);
-        let stored = shared.alerts.get(identity, alert.starts_at);
-        let same = |known: &&Known| known.starts_at == alert.starts_at;
-        let known = of_batch().find(same).or(stored.as_ref().filter(same)).or_else(|| of_batch().next());
-        let known = known.or(stored.as_ref()).cloned();
+    ) -> Result<(), Refusal> {
+        let known = match self.known_to(shared, &alert, identity) {
+            Some(known) => Some(known),
+            None => shared.known_before(source, &alert).await?,
+        };
         match (identify(&alert, known.as_ref()), known) {
-            (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity),
+            (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity)?,
             (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
             (Kind::Resolves, Some(known)) => self.resolve(shared, &alert, identity, &known).await?,
             (Kind::AlreadyOver, Some(known)) => {
-                let runs = self.record(shared, &known.id).await?.map(|record| record.runs).unwrap_or_default();
+                let runs =
+                    self.record(shared, &known.id).await?.map(|record| record.runs).unwrap_or_default();
                 self.accepted.push(Accepted {
                     id: Some(known.id),
                     fingerprint: alert.fingerprint,
@@ -147,7 +154,7 @@ impl Batch {
                 });
             }
             // The end of a firing that was never heard of: kept, for the record.
-            (_, None) => self.new_alert(shared, rules, source, alert, identity),
+            (_, None) => self.new_alert(shared, rules, source, alert, identity)?,
         }
         Ok(())
     }
@@ -159,7 +166,7 @@ impl Batch {
         source: &str,
         mut alert: Alert,
         identity: Identity,
-    ) {
+    ) -> Result<(), Refusal> {
         let id = AlertId::from_bits(shared.scribe.clock().id_bits());
         alert.id = Some(id.clone());
         let now = shared.now();
@@ -169,18 +176,14 @@ impl Batch {
         decisions.extend(routed.decisions);
         let mut run_lines = Vec::new();
         let runs =
-            self.start_runs(shared, rules, &routed.runbooks, (&id, &alert), &mut decisions, &mut run_lines);
+            self.start_runs(shared, rules, &routed.runbooks, (&id, &alert), &mut decisions, &mut run_lines)?;
         let fact = Fact::AlertReceived(
             event::AlertReceived {
                 source: source.to_owned(),
                 status: alert.status,
                 severity: alert.severity,
             },
-            Outside::Kept(payload::AlertReceived {
-                alert: alert.clone(),
-                decisions,
-                runs: runs.clone(),
-            }),
+            Outside::Kept(payload::AlertReceived { alert: alert.clone(), decisions, runs: runs.clone() }),
         );
         let event = shared.scribe.event(None, Some(&id), fact);
         if let Some(record) = AlertRecord::begin(&event) {
@@ -190,6 +193,7 @@ impl Batch {
         }
         self.lines.extend(run_lines);
         self.accepted.push(Accepted { id: Some(id), fingerprint: alert.fingerprint, duplicate: false, runs });
+        Ok(())
     }
 
     /// A repeat starts nothing, except that a match that was lost to something that passes is tried again.
@@ -199,16 +203,22 @@ impl Batch {
         rules: &Rules,
         alert: Alert,
         known: &Known,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), Refusal> {
         let Some(mut record) = self.record(shared, &known.id).await? else { return Ok(()) };
         let now = shared.now();
-        let mut decisions =
-            vec![Decision::refuse(now, Stage::Dedup, &alert.fingerprint, Code::Duplicate, "the same firing again")];
+        let mut decisions = vec![Decision::refuse(
+            now,
+            Stage::Dedup,
+            &alert.fingerprint,
+            Code::Duplicate,
+            "the same firing again",
+        )];
         let mut run_lines = Vec::new();
-        let again = lost_matches(&record, rules);
+        let again: Vec<Arc<Runbook>> =
+            record.lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
         let about = record.alert.clone().unwrap_or(alert);
         let runs =
-            self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines);
+            self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines)?;
         let outside = payload::AlertRepeated { decisions, runs };
         let fact = Fact::AlertRepeated(event::AlertRepeated {}, Outside::Kept(outside));
         self.change(shared, &mut record, fact);
@@ -265,9 +275,13 @@ impl Batch {
         alert: (&AlertId, &Alert),
         decisions: &mut Vec<Decision>,
         lines: &mut Vec<Line>,
-    ) -> Vec<RunId> {
+    ) -> Result<Vec<RunId>, Refusal> {
         let mut ids = Vec::new();
         for runbook in runbooks {
+            // Only what would make a run is turned away: a resolve or a repeat is never held up by the queue.
+            if !shared.has_room() {
+                return Err(Refusal::QueueFull);
+            }
             let request = Request {
                 alert: Some(alert),
                 labels: &alert.1.labels,
@@ -288,7 +302,7 @@ impl Batch {
                 Err(refusals) => decisions.extend(refusals),
             }
         }
-        ids
+        Ok(ids)
     }
 
     async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
@@ -319,25 +333,6 @@ impl Batch {
             shared.runs.release(&new.run.runbook, target, &new.run.id);
         }
     }
-}
-
-/// The runbooks that matched an alert before and started nothing, for a reason that may have passed.
-fn lost_matches(record: &AlertRecord, rules: &Rules) -> Vec<Arc<Runbook>> {
-    let passing = |code: Code| matches!(code, Code::Busy | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull);
-    let mut names: Vec<&str> = record
-        .decisions
-        .iter()
-        .filter(|decision| passing(decision.code))
-        .map(|decision| decision.subject.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| {
-        // The last word about it counts: a runbook that started later is not lost.
-        let last = record.decisions.iter().rev().find(|decision| decision.subject == *name);
-        last.is_some_and(|decision| passing(decision.code))
-    });
-    names.into_iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect()
 }
 
 /// Makes a run ready to begin: renders, checks, asks the pre-gate, takes its place and its turn.
@@ -407,11 +402,13 @@ fn admit(
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let out = shared.plugins.out_of_service(runbook.steps.iter().map(|step| step.plugin.as_str()));
     let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+    let halted = shared.halted();
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err(),
         out_of_service: &out,
         alert_over: false,
+        halted: halted.as_deref(),
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
     if admitted.is_err() && reserved.is_ok() {
@@ -420,7 +417,10 @@ fn admit(
     admitted
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is one part of the event, and this is the one place that makes it")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one part of the event, and this is the one place that makes it"
+)]
 fn created(
     shared: &Shared,
     rules: &Rules,

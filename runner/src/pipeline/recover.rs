@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use staunch_core::decision::Code;
+use staunch_core::effect::EffectStatus;
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::record::{AlertRecord, Known, Standing};
@@ -21,7 +22,11 @@ const PAGE: u32 = 500;
 
 /// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
-    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| remember(shared, &record)).await?;
+    remember_over(shared).await?;
+    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
+        remember(shared, &record)
+    })
+    .await?;
     each(shared, views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
     each(shared, views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut open: Vec<Run> = Vec::new();
@@ -70,6 +75,44 @@ async fn each<T: serde::de::DeserializeOwned>(
     }
 }
 
+/// What is written down about a run that was cut off in the middle of an effect: nobody knows what became of it,
+/// and it is never repeated without a word of a person.
+fn in_doubt(run: &Run) -> Vec<Fact> {
+    let doubts = run.in_doubt();
+    let step = doubts.first().map_or(0, |(step, _)| *step);
+    let mut facts: Vec<Fact> = doubts
+        .into_iter()
+        .map(|(step, effect)| {
+            let leaf = event::EffectSettled { step, effect, status: EffectStatus::Unknown };
+            let outside = payload::EffectSettled { answer: None, by: None, comment: None };
+            Fact::EffectSettled(leaf, Outside::Kept(outside))
+        })
+        .collect();
+    let message = "the daemon stopped before the outcome of an effect was known".to_owned();
+    let outside = payload::RunParked { message, question: None, asked: None };
+    facts.push(Fact::RunParked(event::RunParked { code: Code::InDoubt, step }, Outside::Kept(outside)));
+    facts
+}
+
+/// The last alerts that are over, so that a late repeat of one starts nothing after a restart either.
+async fn remember_over(shared: &Shared) -> Result<(), OpenError> {
+    let query = ViewQuery {
+        kind: views::ALERT,
+        state: Some(Standing::Resolved.as_str().to_owned()),
+        keys: [None, None, None],
+        after: None,
+        limit: PAGE,
+        newest_first: true,
+    };
+    let mut rows = shared.scribe.journal().views(&query).await?;
+    // Oldest first: the newest of an identity is the one that counts.
+    rows.reverse();
+    for row in &rows {
+        remember(shared, &views::read(&row.doc).map_err(OpenError::Row)?);
+    }
+    Ok(())
+}
+
 async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     let about = match &run.alert {
         Some(id) => shared.alert(id).await?.and_then(|record| record.alert),
@@ -89,10 +132,7 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
         State::Waiting => Start::Waiting,
         State::Running if replay => Start::Acting,
         State::Running => {
-            let message = "the daemon stopped before the outcome of an effect was known".to_owned();
-            let outside = payload::RunParked { message, question: None, asked: None };
-            let leaf = event::RunParked { code: Code::InDoubt, step: 0 };
-            live.record(vec![Fact::RunParked(leaf, Outside::Kept(outside))], Wait::Durable).await?;
+            live.record(in_doubt(&run), Wait::Durable).await?;
             Start::Parked
         }
         State::Parked => Start::Parked,

@@ -15,7 +15,7 @@ use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{Involved, counts};
 use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
-use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State, Verdict};
+use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{End, Start};
@@ -142,7 +142,9 @@ pub(super) async fn run_plugin(
     let initial = shared.rules().config.initial_standing;
     let (plugin, digest) = (verified.manifest().name.clone(), verified.digest());
     let name = format!("plugin-run-{plugin}");
-    let text = format!("runbook: {name}\nmatch: []\nautonomy: approve\nsteps: [{{ plugin: {plugin}, input: {{}} }}]\n");
+    let text = format!(
+        "runbook: {name}\nmatch: []\nautonomy: approve\nsteps: [{{ plugin: {plugin}, input: {{}} }}]\n"
+    );
     let (runbook, _) = runbook::read(&name, &text).map_err(|problems| {
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Refusal::Invalid { field: "plugin", message }
@@ -167,7 +169,7 @@ pub(super) async fn run_plugin(
 /// Makes a run that a person asked for, and launches it once its beginning is durable.
 async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'_>) -> Result<Run, Refusal> {
     let rules = shared.rules();
-    if shared.runs.len() >= rules.config.queue {
+    if !shared.has_room() {
         return Err(Refusal::QueueFull);
     }
     let (line, new) = new_run(shared, &rules, runbook, request).map_err(refused)?;
@@ -184,7 +186,10 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
 
 fn refused(decisions: Vec<Decision>) -> Refusal {
     let reason = decisions.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
-    Refusal::Conflict(reason)
+    match reason.code {
+        Code::Input | Code::Template => Refusal::Invalid { field: "input", message: reason.message },
+        _ => Refusal::Conflict(reason),
+    }
 }
 
 /// Approves the plan that was shown. Plans anew first, when the plan is old or the rules changed.
@@ -202,7 +207,8 @@ pub(super) async fn approve(
     may_approve(shared, &run, person)?;
     let now = shared.now();
     let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
-    let changed = shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
+    let changed =
+        shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
     if run.plan != Some(shown) {
         return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
     }
@@ -231,7 +237,10 @@ fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusa
         return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
     };
     if shared.now() >= ask.expires {
-        return Err(Refusal::Conflict(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires))));
+        return Err(Refusal::Conflict(Reason::new(
+            Code::Expired,
+            format!("nobody decided before {}", ask.expires),
+        )));
     }
     let signers = shared.signers_of(run);
     let approvers: Vec<String> = run.approvals.iter().map(|approval| approval.by.clone()).collect();
@@ -260,19 +269,64 @@ async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
     let ruling = rule::rule(shared, live, run, &planned.plan);
+    if run.state == State::Waiting
+        && let Some(over) = over_by_rule(&ruling)
+    {
+        let reason = over.reason.clone();
+        live.record(
+            vec![planned.fact(None, ruling.decisions, Vec::new()), over.fact(None, None)],
+            Wait::Durable,
+        )
+        .await?;
+        live.wake();
+        return Err(Refusal::Conflict(reason));
+    }
     if let Some(reason) = ruling.refused {
         return Err(Refusal::Conflict(reason));
     }
     let before = plan_in(run);
-    let changes = planned.plan.changes_since(&before);
-    let same = run.plan == Some(planned.plan.digest);
-    let ask = if same { run.ask.clone() } else { Some(shared.question_for(run)) };
+    let mut changes = planned.plan.changes_since(&before);
+    // Rules that ask for less than before do not take back a question that was put.
+    let asked = ruling.ask.unwrap_or_else(|| shared.question_for(run));
+    let same_question = run.ask.as_ref().is_some_and(|before| before.same_question(&asked));
+    let same = run.plan == Some(planned.plan.digest) && same_question;
+    if !same_question {
+        changes.push("the rules ask for other approvals now".to_owned());
+    }
+    let ask = if same { run.ask.clone() } else { Some(asked) };
     let fact = planned.fact(ask, ruling.decisions, changes.clone());
     live.record(vec![fact], Wait::Durable).await?;
     if same {
         return Ok(());
     }
     Err(Refusal::PlanChanged { run: Box::new(live.snapshot().await), changes })
+}
+
+/// How a run ends that waited and that the rules, as they are now, do not let act.
+fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
+    if let Some(reason) = ruling.refused.clone() {
+        return Some(End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() });
+    }
+    ruling
+        .observe
+        .then(|| End::new(Outcome::Observed, Code::Observe, "nothing lets it do more than plan now"))
+}
+
+/// Decides again about all runs that wait, because the rules changed. What is decided the same keeps its
+/// approvals.
+pub(super) async fn decide_again(shared: Arc<Shared>) {
+    for live in shared.runs.all() {
+        let run = live.snapshot().await;
+        if run.state != State::Waiting {
+            continue;
+        }
+        match replan(&shared, &live, &run).await {
+            Ok(()) | Err(Refusal::Conflict(_) | Refusal::PlanChanged { .. }) => {}
+            Err(error) => {
+                tracing::warn!(run.id = %run.id, error = %error, "run {} is not decided again", run.id);
+            }
+        }
+    }
 }
 
 /// The plan that a run holds, for comparing.
@@ -291,55 +345,54 @@ fn plan_in(run: &Run) -> Plan {
 ///
 /// # Errors
 /// When the run waits for nobody.
-pub(super) async fn reject(
-    live: &LiveRun,
-    person: &Person,
-    comment: Option<String>,
-) -> Result<Run, Refusal> {
+pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<String>) -> Result<Run, Refusal> {
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
                 let message = format!("the run is {} and asks nobody", run.state.as_str());
                 return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
             }
-            let over = given_up(run, Outcome::Rejected, Code::Rejected, "a person said no");
-            Ok(vec![over.fact(Some(&person.name), comment)])
+            Ok(vec![given_up(run, person, Outcome::Rejected, (Code::Rejected, "a person said no"), comment)])
         })
         .await?;
     live.wake();
     Ok(run)
 }
 
-/// How a run ends that a person ends: what was done stays done, and then nobody knows whether it helped.
-fn given_up(run: &Run, outcome: Outcome, code: Code, message: &str) -> End {
-    if run.touched_the_world() {
-        let message = format!("{message}, after effects were done");
-        return End { verdict: Some(Verdict::Unknown), ..End::new(Outcome::Unknown, code, message) };
+/// How a run comes to its end that a person ends: at once before any effect; after one, the probes have the word.
+fn given_up(
+    run: &Run,
+    person: &Person,
+    outcome: Outcome,
+    (code, message): (Code, &str),
+    comment: Option<String>,
+) -> Fact {
+    if run.state != State::Running && !run.touched_the_world() {
+        return End::new(outcome, code, message).fact(Some(&person.name), comment);
     }
-    End::new(outcome, code, message)
+    let outside = payload::RunGivenUp { message: message.to_owned(), by: Some(person.name.clone()), comment };
+    Fact::RunGivenUp(event::RunGivenUp { code }, Outside::Kept(outside))
 }
 
 /// Ends a run that is no longer wanted. One that acts gets no further effect and ends by itself.
 ///
 /// # Errors
 /// When the run has ended.
-pub(super) async fn cancel(
-    live: &LiveRun,
-    person: &Person,
-    comment: Option<String>,
-) -> Result<Run, Refusal> {
-    let state = live.look(|run| run.state).await;
-    if state == State::Running {
-        live.stop(Code::Cancelled, format!("cancelled by {}", person.name));
-        return Ok(live.snapshot().await);
-    }
+pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<String>) -> Result<Run, Refusal> {
+    // First of all it gets no further effect; what else follows is written down then.
+    live.stop(Code::Cancelled, format!("cancelled by {}", person.name));
     let run = live
         .decide(Wait::Durable, |run| {
             if run.state == State::Ended {
                 return Err(Refusal::Conflict(Reason::new(Code::Cancelled, "the run has ended")));
             }
-            let over = given_up(run, Outcome::Cancelled, Code::Cancelled, "a person cancelled it");
-            Ok(vec![over.fact(Some(&person.name), comment)])
+            Ok(vec![given_up(
+                run,
+                person,
+                Outcome::Cancelled,
+                (Code::Cancelled, "a person cancelled it"),
+                comment,
+            )])
         })
         .await?;
     live.wake();
@@ -350,11 +403,7 @@ pub(super) async fn cancel(
 ///
 /// # Errors
 /// When nothing of the run is in doubt.
-pub(super) async fn settle(
-    live: &LiveRun,
-    person: &Person,
-    request: SettleRequest,
-) -> Result<Run, Refusal> {
+pub(super) async fn settle(live: &LiveRun, person: &Person, request: SettleRequest) -> Result<Run, Refusal> {
     let run = live.decide(Wait::Durable, |run| settlement(run, person, request)).await?;
     live.wake();
     Ok(run)
@@ -363,14 +412,23 @@ pub(super) async fn settle(
 fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<Fact>, Refusal> {
     let doubts = run.in_doubt();
     let wanted = |(step, effect): &&(u32, u32)| {
-        request.step.is_none_or(|wanted| wanted == *step) && request.effect.is_none_or(|wanted| wanted == *effect)
+        request.step.is_none_or(|wanted| wanted == *step)
+            && request.effect.is_none_or(|wanted| wanted == *effect)
     };
     let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
         let message = "the run has no such effect in doubt".to_owned();
         return Err(Refusal::Conflict(Reason::new(Code::InDoubt, message)));
     };
     let (status, answer) = match request.outcome {
-        Settlement::Done => (EffectStatus::Done, Answer::Ok(request.answer.unwrap_or_default())),
+        Settlement::Done => {
+            // Unless the person knows the answer, it is the one that the plan assumed.
+            let assumed = || {
+                let record = run.steps.get(step as usize).and_then(|s| s.effects.get(effect as usize));
+                record.and_then(|record| record.assumed.clone())
+            };
+            let answer = request.answer.map(Answer::Ok).or_else(assumed);
+            (EffectStatus::Done, answer.unwrap_or(Answer::Ok(Value::Null)))
+        }
         Settlement::NotDone => (
             EffectStatus::Failed,
             Answer::Err(CallError {
@@ -380,15 +438,15 @@ fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<
             }),
         ),
         Settlement::Abandon => {
-            let over = End {
-                verdict: Some(Verdict::Unknown),
-                ..End::new(Outcome::Unknown, Code::InDoubt, "an effect stayed in doubt, and the run was given up")
-            };
-            return Ok(vec![over.fact(Some(&person.name), request.comment)]);
+            let why = (Code::InDoubt, "an effect stayed in doubt, and the run was given up");
+            return Ok(vec![given_up(run, person, Outcome::Unknown, why, request.comment)]);
         }
     };
-    let outside =
-        payload::EffectSettled { answer: Some(answer), by: Some(person.name.clone()), comment: request.comment };
+    let outside = payload::EffectSettled {
+        answer: Some(answer),
+        by: Some(person.name.clone()),
+        comment: request.comment,
+    };
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
     if doubts.len() == 1 {

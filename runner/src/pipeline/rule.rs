@@ -58,11 +58,8 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
         .map(|step| step.effects.iter().map(|effect| effect.call.clone()).collect())
         .collect();
     let facts: Vec<_> = plugins.iter().map(|plugin| shared.plugins.facts(plugin)).collect();
-    let steps: Vec<PlannedStep<'_>> = facts
-        .iter()
-        .zip(&calls)
-        .map(|(plugin, effects)| PlannedStep { plugin, effects })
-        .collect();
+    let steps: Vec<PlannedStep<'_>> =
+        facts.iter().zip(&calls).map(|(plugin, effects)| PlannedStep { plugin, effects }).collect();
     let question = Question {
         now,
         runbook: &runbook,

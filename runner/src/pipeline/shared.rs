@@ -1,17 +1,20 @@
 //! What all runs share: the journal, the sandbox, the rules, and what is open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use staunch_core::alert::Alert;
 use staunch_core::decision::Decision;
 use staunch_core::event::Event;
 use staunch_core::gate::{self, PreGateFacts};
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::policy::{Policies, Runbook};
-use staunch_core::record::{AlertRecord, Standing};
+use staunch_core::record::{AlertRecord, Known, Standing};
 use staunch_core::run::{Ask, Run};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -25,7 +28,7 @@ use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
 use super::{ReadError, RunEntry, drive, views};
 use crate::config::Config;
-use crate::journal::{Journal, JournalError, MAX_PAGE};
+use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
 use crate::sandbox::{Job, ProbeGrants, Report, Sandbox};
 
@@ -38,10 +41,43 @@ pub struct Rules {
     pub policies: Arc<Policies>,
     /// What probes may read.
     pub probes: ProbeGrants,
+    /// After how long an alert of a source is stale, by the source's name.
+    pub stale_after: BTreeMap<String, Duration>,
     /// Digest of the configuration file.
     pub config_digest: Digest,
     /// Digest over all policy files.
     pub policies_digest: Digest,
+}
+
+/// How many times as many runs may wait for people as may be under way.
+const MOST_WAITING: usize = 10;
+
+/// A run that waits for people.
+#[derive(Debug)]
+pub(super) struct Waits(Arc<AtomicUsize>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Refused deliveries that are written down in one second.
+const REFUSALS_A_SECOND: u32 = 20;
+
+/// Lets through so many a second; what is more is only counted by the metrics.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<(i64, u32)>);
+
+impl Throttle {
+    pub(super) fn admit(&self, now: DateTime<Utc>) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 != now.timestamp() {
+            *state = (now.timestamp(), 0);
+        }
+        state.1 += 1;
+        state.1 <= REFUSALS_A_SECOND
+    }
 }
 
 /// What all runs share.
@@ -58,6 +94,10 @@ pub(super) struct Shared {
     pub(super) halt_file: PathBuf,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
+    pub(super) refusals: Throttle,
+    /// When this daemon began.
+    pub(super) began: DateTime<Utc>,
+    pub(super) waiting: Arc<AtomicUsize>,
     /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
     pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
 }
@@ -74,12 +114,16 @@ impl Shared {
     /// A runbook of the policies, or the one-step runbook of a run that was started from the shell.
     pub(super) fn runbook(&self, name: &str) -> Option<Arc<Runbook>> {
         let of_policies = self.rules().policies.runbook(name).cloned();
-        of_policies.or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+        of_policies
+            .or_else(|| self.one_step.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
     }
 
-    /// Digest of what a run of the runbook was made under.
+    /// Digest of what a run of the runbook is judged by: the policies about it, and the configuration, whose hosts,
+    /// grants and probes have a say too.
     pub(super) fn policy_digest(&self, runbook: &Runbook) -> Digest {
-        self.rules().policies.policy_digest(&runbook.name).unwrap_or(runbook.digest)
+        let rules = self.rules();
+        let policies = rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest);
+        Digest::of_parts(&[policies.as_bytes(), rules.config_digest.as_bytes()])
     }
 
     /// Executes a job when a worker is free: the one call of the sandbox.
@@ -89,6 +133,11 @@ impl Shared {
         self.sandbox.execute(permit, job).await
     }
 
+    /// What halts everything, if anything does.
+    pub(super) fn halted(&self) -> Option<String> {
+        self.halt_file.exists().then(|| format!("the file {} halts all", self.halt_file.display()))
+    }
+
     /// How many executions are under way.
     pub(super) fn acting(&self) -> usize {
         self.rules().config.workers.saturating_sub(self.workers.available_permits())
@@ -96,7 +145,8 @@ impl Shared {
 
     /// Key ids of the signatures of a run's plugins.
     pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
-        let plugins = run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
+        let plugins =
+            run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
         plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
     }
 
@@ -119,20 +169,58 @@ impl Shared {
         self.turns.ask(if parallel { None } else { run.target.as_deref() })
     }
 
+    /// Whether the alert that a run answers is over.
+    pub(super) async fn alert_is_over(&self, live: &LiveRun) -> bool {
+        let Some(id) = live.alert() else { return false };
+        matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved)
+    }
+
+    /// The latest firing of the same alert among those that memory does not hold any more. Only a firing that began
+    /// before this daemon did can be among them.
+    pub(super) async fn known_before(&self, source: &str, alert: &Alert) -> Result<Option<Known>, ReadError> {
+        if alert.starts_at.is_none_or(|start| start >= self.began) {
+            return Ok(None);
+        }
+        let query = ViewQuery {
+            kind: views::ALERT,
+            state: None,
+            keys: [Some(source.to_owned()), Some(alert.fingerprint.clone()), None],
+            after: None,
+            limit: 1,
+            newest_first: true,
+        };
+        let rows = self.scribe.journal().views(&query).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let record: AlertRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+        Ok(Some(Known::from(&record)))
+    }
+
+    /// Counts a run as waiting for people while the value lives: those do not fill the queue.
+    pub(super) fn waits(&self) -> Waits {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(Arc::clone(&self.waiting))
+    }
+
+    /// Whether another run may begin. Runs that wait for people have a bound of their own.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.rules().config.queue;
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.runs.len().saturating_sub(waiting) < queue && waiting < queue.saturating_mul(MOST_WAITING)
+    }
+
     /// Asks the pre-gate once more, when a run's turn comes late.
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
-        let over = match live.alert() {
-            Some(id) => matches!(self.alert(id).await, Ok(Some(record)) if record.status == Standing::Resolved),
-            None => false,
-        };
+        let over = self.alert_is_over(live).await;
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+        let halted = self.halted();
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
             out_of_service: &out,
             alert_over: over,
+            halted: halted.as_deref(),
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
     }

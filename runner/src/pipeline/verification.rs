@@ -30,10 +30,7 @@ struct Look {
 }
 
 /// Looks before anything is done. When all probes pass already there is nothing to fix, and the run ends.
-pub(super) async fn baseline(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-) -> Result<Option<End>, Interrupted> {
+pub(super) async fn baseline(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Option<End>, Interrupted> {
     let run = live.snapshot().await;
     let Some(verify) = &run.verify else { return Ok(None) };
     if run.baseline.is_some() || run.touched_the_world() {
@@ -52,10 +49,7 @@ fn probed(baseline: bool, look: Look) -> Fact {
 }
 
 /// Watches the probes until there is a verdict, and says how the run ends. `None` when somebody else ended it.
-pub(super) async fn verify(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-) -> Result<Option<End>, Interrupted> {
+pub(super) async fn verify(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Option<End>, Interrupted> {
     let run = live.snapshot().await;
     if run.state == State::Ended {
         return Ok(None);
@@ -74,7 +68,8 @@ pub(super) async fn verify(
 }
 
 fn kind(shared: &Shared, run: &Run) -> PluginKind {
-    let last = run.steps.last().and_then(|step| shared.plugins.exactly(&step.plugin, step.plugin_digest).ok());
+    let last =
+        run.steps.last().and_then(|step| shared.plugins.exactly(&step.plugin, step.plugin_digest).ok());
     last.map_or(PluginKind::Remediation, |plugin| plugin.kind())
 }
 
@@ -85,6 +80,9 @@ fn unverified(run: &Run) -> End {
 }
 
 fn error_of(run: &Run) -> Option<String> {
+    if let Some(reason) = &run.given_up {
+        return Some(reason.message.clone());
+    }
     run.steps.iter().find_map(|step| step.error.clone())
 }
 
@@ -122,7 +120,12 @@ async fn watch(
             };
             let reason = Reason::new(judgement.code, message);
             let outcome = judgement.verdict.outcome();
-            return Ok(Some(End { outcome, verdict: Some(judgement.verdict), reason, decisions: Vec::new() }));
+            return Ok(Some(End {
+                outcome,
+                verdict: Some(judgement.verdict),
+                reason,
+                decisions: Vec::new(),
+            }));
         }
         let rest = (watch.next_deadline() - now).to_std().unwrap_or_default();
         tokio::select! {

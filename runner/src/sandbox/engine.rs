@@ -115,28 +115,25 @@ pub(super) fn start_ticker(engine: &Engine) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
     use wasmtime::component::Component;
+
+    use super::*;
+
+    fn compatibility(engine: &Engine) -> u64 {
+        let mut state = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut state);
+        state.finish()
+    }
 
     #[test]
     fn loads_what_the_compile_configuration_compiled() {
         let compiler = Engine::new(&config()).unwrap();
-        let code = Component::new(&compiler, "(component)").unwrap().serialize().unwrap();
+        let bytes = wat::parse_str("(component)").unwrap();
+        let code = Component::new(&compiler, bytes).unwrap().serialize().unwrap();
         let runner = engine(4).unwrap();
-        assert_eq!(
-            {
-                use std::hash::{Hash as _, Hasher as _};
-                let mut state = std::hash::DefaultHasher::new();
-                runner.precompile_compatibility_hash().hash(&mut state);
-                state.finish()
-            },
-            {
-                use std::hash::{Hash as _, Hasher as _};
-                let mut state = std::hash::DefaultHasher::new();
-                compiler.precompile_compatibility_hash().hash(&mut state);
-                state.finish()
-            }
-        );
+        assert_eq!(compatibility(&runner), compatibility(&compiler));
         #[expect(unsafe_code, reason = "the bytes were compiled two lines above")]
         // SAFETY: the bytes come unchanged from `serialize` of the same wasmtime.
         let loaded = unsafe { Component::deserialize(&runner, &code) };

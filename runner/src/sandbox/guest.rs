@@ -127,6 +127,7 @@ pub(super) async fn call(store: &mut Store<Run>) -> wasmtime::Result<Ending> {
         return Err(Stop::limit("export", message).into());
     };
     let instance = prepared.pre.instantiate_async(&mut *store).await?;
+    store.data_mut().instantiated = true;
     let guest = Guest { store, instance, index: *index };
     let ending = match export {
         Export::Remediate => guest.call::<_, Outcome>((input,)).await?.map(remediated),
@@ -177,13 +178,14 @@ impl Verdict {
 }
 
 fn remediated(outcome: Outcome) -> Result<Value, Stop> {
-    let details: Value = match &outcome.details {
+    let Outcome { summary, changed, details } = outcome;
+    let details: Value = match details {
         None => Value::Null,
-        Some(text) => serde_json::from_str(text).map_err(|error| {
+        Some(text) => serde_json::from_str(&text).map_err(|error| {
             Stop::limit("result", format!("the details that it returned are no JSON: {error}"))
         })?,
     };
-    Ok(json!({ "summary": outcome.summary, "changed": outcome.changed, "details": details }))
+    Ok(json!({ "summary": summary, "changed": changed, "details": details }))
 }
 
 fn bounded(value: Value) -> Result<Value, Stop> {

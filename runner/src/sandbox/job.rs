@@ -125,6 +125,7 @@ impl fmt::Debug for Job {
 }
 
 /// How an execution ended.
+#[expect(clippy::large_enum_variant, reason = "there is one of it a run, and it is moved, not kept")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// The plugin's result. `remediate`: `{summary, changed, details}`; `deliver`: `{id}`; `inspect`:
@@ -134,7 +135,8 @@ pub enum Ending {
     Failed(CallError),
     /// The plugin broke, or a bound ended it.
     Trapped {
-        /// `fuel deadline memory table stack calls journal result unreachable trap panic engine`
+        /// `fuel deadline memory table stack calls journal hostcall random abi result answer export unreachable
+        /// trap panic engine`
         code: &'static str,
         /// A sentence for people.
         message: String,

@@ -21,6 +21,7 @@ mod run;
 mod scrub;
 mod secrets;
 mod stop;
+mod wasi;
 mod world;
 
 pub use cap::http::{Resolve, SystemResolver};
@@ -167,10 +168,10 @@ impl Sandbox {
         if let Some(prepared) = all.get(&digest) {
             return Ok(prepared.clone());
         }
-        let pre = self
-            .linker
-            .instantiate_pre(component)
-            .map_err(|error| SandboxError::Link { digest, message: format!("{error:#}") })?;
+        let failed = |error: wasmtime::Error| SandboxError::Link { digest, message: format!("{error:#}") };
+        let mut linker = self.linker.clone();
+        wasi::link(&mut linker, component).map_err(failed)?;
+        let pre = linker.instantiate_pre(component).map_err(failed)?;
         let prepared = Arc::new(Prepared::new(digest, component, pre));
         all.insert(digest, prepared.clone());
         Ok(prepared)
@@ -242,7 +243,8 @@ impl Sandbox {
         store.epoch_deadline_callback(|context| {
             let run = context.data();
             match Instant::now() < run.deadline {
-                true => Ok(UpdateDeadline::Yield(1)),
+                // Unlike a plain yield, this one lets the worker look at its timers and sockets first.
+                true => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
                 false => Err(run.past_deadline().into()),
             }
         });
@@ -277,10 +279,11 @@ fn ending_of(error: wasmtime::Error, store: &Store<Run>) -> Ending {
     };
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let message = format!("{error:#}");
-        let code = if message.contains("hostcall") || message.contains("fuel allocated") {
-            "hostcall"
-        } else {
-            "engine"
+        let code = match store.data().instantiated {
+            false => "engine",
+            true if message.contains("hostcall") => "hostcall",
+            // Texts, pointers or cases that do not exist, handed over by the guest.
+            true => "abi",
         };
         return trapped(code, message);
     };

@@ -226,7 +226,9 @@ mod tests {
 
     #[test]
     fn refuses_wrong_patterns_by_name() {
-        for (function, pattern) in [("connect", "web-7"), ("connect", ":80"), ("connect", "a:99999"), ("listen", "a:1")] {
+        for (function, pattern) in
+            [("connect", "web-7"), ("connect", ":80"), ("connect", "a:99999"), ("listen", "a:1")]
+        {
             assert!(ProbeGrants::compile(&map("tcp", function, pattern)).is_err(), "{function} {pattern}");
         }
     }

@@ -22,6 +22,10 @@ pub(super) struct Run {
     pub(super) deadline: Instant,
     /// Whether people approved the plan: nothing outside it is done then.
     pub(super) approved: bool,
+    /// Nanoseconds of the clock that WASI guests see.
+    pub(super) monotonic: u64,
+    /// From here on, what goes wrong is the guest's doing.
+    pub(super) instantiated: bool,
     pub(super) random: Option<ChaCha20Rng>,
     pub(super) replay: vec::IntoIter<Recorded>,
     pub(super) effects: Vec<EffectRecord>,
@@ -48,6 +52,8 @@ impl Run {
             limiter: Limiter::new(&job.limits),
             deadline: Instant::now() + job.limits.deadline,
             approved,
+            monotonic: 0,
+            instantiated: false,
             random: None,
             replay: std::mem::take(&mut job.replay).into_iter(),
             effects: Vec::new(),

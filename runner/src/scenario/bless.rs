@@ -36,8 +36,8 @@ struct Effect<'a> {
     status: Option<EffectStatus>,
 }
 
-/// Rewrites `expect` of every scenario in `report` that failed although all of its calls were answered and
-/// covered, so that it passes from now on; the rest of its file stays as it is. Answers the files that changed.
+/// Rewrites `expect` of every scenario in `report` that failed only in what it expects (all calls were
+/// answered and covered, and no answer is left over), so that it passes from now on; the rest of its file stays as it is. Answers the files that changed.
 ///
 /// # Errors
 /// When a file cannot be read or written, or what happened cannot be written as a scenario.

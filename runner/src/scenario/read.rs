@@ -47,9 +47,12 @@ fn read_scenario(reader: &mut Reader<'_>, root: &Node) -> Option<Scenario> {
     let export = fields.get("export").map_or(Some(Export::Remediate), |node| {
         reader.word(node, "export", &EXPORTS.map(|export| (export.name(), export)))
     });
-    let began = fields.get("began").map_or(DateTime::from_timestamp(BEGAN, 0), |node| read_time(reader, node));
-    let seed =
-        fields.get("seed").map_or(Some(0), |node| reader.integer(node, "seed", 0, i64::MAX)).map(i64::unsigned_abs);
+    let began =
+        fields.get("began").map_or(DateTime::from_timestamp(BEGAN, 0), |node| read_time(reader, node));
+    let seed = fields
+        .get("seed")
+        .map_or(Some(0), |node| reader.integer(node, "seed", 0, i64::MAX))
+        .map(i64::unsigned_abs);
     let input = reader.required(fields, "input", "the scenario");
     let input = input.and_then(|node| read_input(reader, node, fields));
     let details = fields.get("details").and_then(|node| read_details(reader, node, export));
@@ -91,11 +94,14 @@ fn read_input(reader: &mut Reader<'_>, node: &Node, fields: Fields<'_>) -> Optio
     let input = match templates.compile_input("input", node) {
         Ok(input) => input,
         Err(errors) => {
-            errors.into_iter().for_each(|(at, error)| reader.error(at, format!("{}: {}", error.key, error.message)));
+            errors
+                .into_iter()
+                .for_each(|(at, error)| reader.error(at, format!("{}: {}", error.key, error.message)));
             return None;
         }
     };
-    let values = Values::new(&alert.labels, Some(&alert), Some(&RunId::from_bits(0)), alert.target.as_deref());
+    let values =
+        Values::new(&alert.labels, Some(&alert), Some(&RunId::from_bits(0)), alert.target.as_deref());
     let rendered = templates.render_input(&input, &values);
     rendered.map_err(|error| reader.error(node.at, format!("{}: {}", error.key, error.message))).ok()
 }
@@ -128,7 +134,10 @@ fn read_entry(reader: &mut Reader<'_>, node: &Node, export: Option<Export>) -> O
         if export.is_some_and(|export| !export.may_act()) {
             reader.error(node.at, "`verify` and `inspect` are run once: leave `in` out");
         } else if let (Some(Pass::Plan), Some(Kind::Effect(_))) = (within, function.map(|found| found.kind)) {
-            reader.error(node.at, "effects are not asked of the world when planning: they answer what they assume");
+            reader.error(
+                node.at,
+                "effects are not asked of the world when planning: they answer what they assume",
+            );
         }
         within
     });
@@ -305,7 +314,8 @@ fn json_of(reader: &mut Reader<'_>, node: &Node) -> Option<Value> {
         Tree::Text(text) => Value::String(text.clone()),
         Tree::List(items) => items.iter().map(|item| json_of(reader, item)).collect::<Option<_>>()?,
         Tree::Map(entries) => {
-            let members = entries.iter().map(|entry| Some((entry.key.clone(), json_of(reader, &entry.node)?)));
+            let members =
+                entries.iter().map(|entry| Some((entry.key.clone(), json_of(reader, &entry.node)?)));
             Value::Object(members.collect::<Option<Map<_, _>>>()?)
         }
     })

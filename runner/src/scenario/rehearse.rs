@@ -61,7 +61,8 @@ pub(super) async fn rehearse(rehearsal: &Rehearsal, scenario: &Scenario) -> Scen
     }
     let Some(last) = last else { return report.closed() };
     let ended = ended(scenario.export, &last.report.ending);
-    report.complete = report.failures.is_empty() && !matches!(ended, Ended::Broken(_));
+    let whole = used.iter().all(|used| *used > 0) && looked_only(scenario.export, &last.report);
+    report.complete = whole && report.failures.is_empty() && !matches!(ended, Ended::Broken(_));
     report.judge(scenario, &ended, &last.report, &used);
     report.ended = Some(ended);
     report.closed()
@@ -100,6 +101,11 @@ impl Rehearsal {
         let (used, failures) = (std::mem::take(&mut told.used), std::mem::take(&mut told.failures));
         Performed { report, used, failures }
     }
+}
+
+/// Whether an export that may only look did so.
+fn looked_only(export: Export, report: &sandbox::Report) -> bool {
+    export.may_act() || !report.denials.iter().any(|denial| is_effect(&denial.call))
 }
 
 /// The end of a pass in the words of a scenario.
@@ -158,7 +164,8 @@ impl ScenarioReport {
         if !scenario.export.may_act() {
             let looked = scenario.export.name();
             let tried = last.denials.iter().map(|denial| &denial.call).filter(|call| is_effect(call));
-            self.failures.extend(tried.map(|call| format!("`{looked}` may only look, but called {}", line(call))));
+            self.failures
+                .extend(tried.map(|call| format!("`{looked}` may only look, but called {}", line(call))));
         }
         if self.failures.is_empty() {
             let unused = scenario.world.iter().zip(used).filter(|(_, used)| **used == 0);

@@ -44,7 +44,8 @@ pub struct ScenarioReport {
     pub log: Vec<SeenLine>,
     /// The most fuel that one pass used.
     pub fuel: u64,
-    /// Whether all calls were answered and covered, so that it makes sense to take what happened for right.
+    /// Whether all calls were answered and covered and no answer is left over, so that it makes sense to take
+    /// what happened for right.
     #[serde(skip)]
     pub(super) complete: bool,
 }

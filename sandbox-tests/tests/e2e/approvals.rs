@@ -73,7 +73,8 @@ fn the_starter_of_a_run_does_not_count_as_its_approver() {
 
 #[test]
 fn nobody_counts_twice() {
-    let Some(stage) = Stage::set_with("approve", "gate: { approvals: 2, roles: [operator], expires: 5m }\n") else {
+    let Some(stage) = Stage::set_with("approve", "gate: { approvals: 2, roles: [operator], expires: 5m }\n")
+    else {
         return;
     };
     let daemon = stage.home.serve();

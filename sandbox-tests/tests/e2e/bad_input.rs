@@ -97,7 +97,14 @@ fn only_the_source_itself_may_send() {
     };
     let own = stage.home.source_token.clone();
     let cut = &own[..own.len() - 1];
-    for token in [None, Some(""), Some("wrong"), Some(cut), Some(&stage.home.administrator), Some(&stage.home.prometheus_token)] {
+    for token in [
+        None,
+        Some(""),
+        Some("wrong"),
+        Some(cut),
+        Some(&stage.home.administrator),
+        Some(&stage.home.prometheus_token),
+    ] {
         let answer = post("/v1/alerts/alertmanager", token);
         assert_eq!((answer.status, answer.problem().as_str()), (401, "not-authentic"), "{}", answer.text());
         assert!(!answer.text().contains(&own), "the answer holds the secret");
@@ -154,7 +161,8 @@ fn every_refusal_of_the_api_is_a_problem_document() {
     assert_eq!(wrong.status, 422, "{}", wrong.text());
     let wrong = daemon.post("/v1/runs", &json!({ "runbook": "restart-shop", "reason": "" }));
     assert_eq!(wrong.status, 422, "{}", wrong.text());
-    let wrong = daemon.post("/v1/runs", &json!({ "runbook": "restart-shop", "reason": "x", "colour": "red" }));
+    let wrong =
+        daemon.post("/v1/runs", &json!({ "runbook": "restart-shop", "reason": "x", "colour": "red" }));
     assert_eq!(wrong.status, 422, "{}", wrong.text());
     let wrong = daemon.post("/livez", &json!({}));
     assert_eq!((wrong.status, wrong.problem().as_str()), (405, "method"));

@@ -130,7 +130,8 @@ fn prometheus_may_post_to_alertmanagers_own_path() {
     }]);
     let authorization = format!("Bearer {}", stage.home.prometheus_token);
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-    let post = || send(daemon.address(), "POST", "/api/v2/alerts", &headers, body.to_string().as_bytes()).unwrap();
+    let post =
+        || send(daemon.address(), "POST", "/api/v2/alerts", &headers, body.to_string().as_bytes()).unwrap();
     let answer = post();
     assert_eq!((answer.status, answer.body.len()), (200, 0), "{}", answer.text());
     let runs = daemon.get("/v1/runs").expect(200);

@@ -18,7 +18,8 @@ impl Stage {
     pub(crate) fn bare() -> Option<Self> {
         let target = Target::broken();
         let mut home = Installation::with(&["http-request"])?;
-        home.grants.push(format!("http-request: {{ http: {{ send: ['POST http://{}/**'] }} }}", target.address()));
+        home.grants
+            .push(format!("http-request: {{ http: {{ send: ['POST http://{}/**'] }} }}", target.address()));
         home.probes = format!("http: {{ read: ['GET http://{}/healthz'] }}", target.address());
         home.configure();
         Some(Self { target, home })

@@ -33,6 +33,39 @@ world remediator { include staunch:plugin/remediator@1.0.0; }
 world verifier { include staunch:plugin/capabilities@1.0.0; include staunch:plugin/verifier@1.0.0; }
 interface outside { escape: func(); }
 world stranger { import outside; include staunch:plugin/remediator@1.0.0; }
+world wasi {
+    import wasi:cli/environment@0.2.3;
+    import wasi:cli/exit@0.2.3;
+    import wasi:cli/stdout@0.2.3;
+    import wasi:clocks/wall-clock@0.2.3;
+    import wasi:random/random@0.2.3;
+    import wasi:sockets/instance-network@0.2.3;
+    include staunch:plugin/remediator@1.0.0;
+}
+package wasi:io@0.2.3 {
+    interface error { resource error { to-debug-string: func() -> string; } }
+    interface streams {
+        use error.{error};
+        variant stream-error { last-operation-failed(error), closed }
+        resource output-stream {
+            check-write: func() -> result<u64, stream-error>;
+            blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+        }
+    }
+}
+package wasi:cli@0.2.3 {
+    interface environment { get-environment: func() -> list<tuple<string, string>>; }
+    interface exit { exit: func(status: result); }
+    interface stdout { use wasi:io/streams@0.2.3.{output-stream}; get-stdout: func() -> output-stream; }
+}
+package wasi:clocks@0.2.3 {
+    interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }
+}
+package wasi:random@0.2.3 { interface random { get-random-u64: func() -> u64; } }
+package wasi:sockets@0.2.3 {
+    interface network { resource network; }
+    interface instance-network { use network.{network}; instance-network: func() -> network; }
+}
 ";
 
 /// The component of `guests/NAME.wat`.
@@ -238,6 +271,8 @@ fn waiting() -> Run {
             separation: true,
         }),
         approvals: vec![Approval { by: "ada".to_owned(), at: time(1), plan, comment: None }],
+        given_up: None,
+        parked_at: None,
         approved: false,
         question: None,
         baseline: None,

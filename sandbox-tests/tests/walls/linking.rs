@@ -50,6 +50,27 @@ async fn verification_only_looks() {
     assert_eq!(book.lines(), ["denied restart"]);
 }
 
+#[tokio::test]
+async fn wasi_is_there_and_leads_nowhere() {
+    let sandbox = sandbox();
+    let mut endings = Vec::new();
+    for guest in ["wasi", "wasi-exit", "wasi-socket"] {
+        let prepared = prepare_world(&sandbox, guest, "wasi");
+        let make = || job(&prepared, "{}", &grants(&[]), &Arc::default());
+        let (first, second) = plan_and_act(&sandbox, make).await;
+        assert_eq!((&first.ending, first.fuel), (&second.ending, second.fuel), "{guest}");
+        if guest == "wasi" {
+            let lines: Vec<&str> = first.log.iter().map(|line| line.message.as_str()).collect();
+            assert_eq!(lines, ["hello from wasi", "again"]);
+        }
+        endings.push(first.ending);
+    }
+    assert!(matches!(endings[0], Ending::Returned(_)), "{endings:?}");
+    assert!(matches!(endings[1], Ending::Trapped { code: "exit", .. }), "{endings:?}");
+    let Ending::Trapped { message, .. } = &endings[2] else { panic!("{endings:?}") };
+    assert!(message.contains("instance-network"), "{message}");
+}
+
 #[test]
 fn a_component_is_prepared_once() {
     let sandbox = sandbox();

@@ -36,6 +36,8 @@ fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
             .iter()
             .map(|(by, plan)| Approval { by: (*by).to_owned(), at: at(1), plan: *plan, comment: None })
             .collect(),
+        given_up: None,
+        parked_at: None,
         approved: false,
         question: None,
         baseline: None,
@@ -86,7 +88,13 @@ fn a_run_never_permitted_is_not_permitted_again() {
 
 #[test]
 fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
-    let free = PreGateFacts { target: Some("t"), unended: None, out_of_service: &[], alert_over: false };
+    let free = PreGateFacts {
+        target: Some("t"),
+        unended: None,
+        out_of_service: &[],
+        alert_over: false,
+        halted: None,
+    };
     let id = RunId::from_bits(1);
     let other = RunId::from_bits(2);
     assert!(pre_gate(at(0), &id, "r", &free).is_ok());
@@ -94,6 +102,7 @@ fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
         (PreGateFacts { unended: Some(&other), ..free }, Code::Busy),
         (PreGateFacts { out_of_service: &[("p", "revoked")], ..free }, Code::Standing),
         (PreGateFacts { alert_over: true, ..free }, Code::NoLongerNeeded),
+        (PreGateFacts { halted: Some("stop"), ..free }, Code::Halt),
     ] {
         let refusals = pre_gate(at(0), &id, "r", &facts).unwrap_err();
         assert_eq!(refusals.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);

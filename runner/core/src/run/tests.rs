@@ -69,7 +69,7 @@ fn planned(urls: &[&str], asked: bool) -> Event {
         separation: true,
     });
     let plan = Digest::of(urls.join(" ").as_bytes());
-    let leaf = RunPlanned { plan, effects: 1, ask: asked };
+    let leaf = RunPlanned { plan, effects: 1, ask: asked, policy: Digest::of(b"") };
     let outside = payload::RunPlanned {
         steps,
         asked: ask,

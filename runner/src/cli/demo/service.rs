@@ -47,7 +47,8 @@ impl Service {
     #[expect(clippy::disallowed_methods, reason = "the demo looks at its own service from outside")]
     pub(super) async fn health(&self) -> Result<(u16, String), Failure> {
         let failed = |error: reqwest::Error| Failure::Unreachable(format!("the demo's service: {error}"));
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().map_err(failed)?;
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().map_err(failed)?;
         let response = client.get(format!("{}/healthz", self.url)).send().await.map_err(failed)?;
         let status = response.status().as_u16();
         Ok((status, response.text().await.map_err(failed)?))
@@ -90,7 +91,10 @@ async fn healthz(State(logs): State<PathBuf>) -> (StatusCode, String) {
     };
     match work() {
         Ok(Some(used)) => (StatusCode::OK, format!("ok: {used} of {QUOTA} bytes of logs")),
-        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, format!("no room for a log line: the quota of {QUOTA} bytes is full")),
+        Ok(None) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("no room for a log line: the quota of {QUOTA} bytes is full"),
+        ),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }

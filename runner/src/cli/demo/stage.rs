@@ -46,10 +46,13 @@ impl Stage {
             http,
         };
         let root_text = stage.root.display().to_string();
-        let made = stage.command(&["init", &root_text, "--yes", "--listen", "127.0.0.1:0", "--output", "json"], 0)?;
-        let made: Value = serde_json::from_str(&made).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let made = stage
+            .command(&["init", &root_text, "--yes", "--listen", "127.0.0.1:0", "--output", "json"], 0)?;
+        let made: Value =
+            serde_json::from_str(&made).map_err(|error| Failure::Unreachable(error.to_string()))?;
         made["token"].as_str().unwrap_or_default().clone_into(&mut stage.token);
-        let token = std::fs::read_to_string(stage.root.join("keys/alertmanager.token")).map_err(failed("a token"))?;
+        let token =
+            std::fs::read_to_string(stage.root.join("keys/alertmanager.token")).map_err(failed("a token"))?;
         token.trim().clone_into(&mut stage.source_token);
         stage.configure(service)?;
         Ok(stage)
@@ -57,6 +60,10 @@ impl Stage {
 
     fn configure(&self, service: &Service) -> Result<(), Failure> {
         let logs = service.logs().display();
+        let path = self.root.join("staunch.yaml");
+        let written = std::fs::read_to_string(&path).map_err(failed("the configuration"))?;
+        // The journal has begun under this name, and keeps it.
+        let origin = written.lines().find(|line| line.starts_with("log:")).unwrap_or_default();
         let configuration = format!(
             "listen: 127.0.0.1:0\ndata: ./data\npolicies: ./policies\nplugins: ./plugins\n\
              trust: {{ keys: [./keys/author.pub], threshold: 1 }}\nstanding: {{ initial: approve }}\n\
@@ -65,7 +72,7 @@ impl Stage {
              grants:\n  disk-cleanup:\n    file:\n      stat: ['{logs}/**']\n      list: ['{logs}']\n      space: ['{logs}']\n\
              \x20     truncate: ['{logs}/*']\n      delete-older-than: ['{logs}/*']\n\
              probes: {{ http: {{ read: ['GET {}/healthz'] }} }}\n\
-             log: {{ origin: demo.invalid/staunch }}\n",
+             {origin}\n",
             service.url(),
         );
         let runbook = format!(
@@ -77,7 +84,7 @@ impl Stage {
              verify:\n  within: 30s\n  stable_for: 1s\n  interval: 250ms\n  probes:\n    - http: {{ url: '{}/healthz', status: 200 }}\n",
             service.url(),
         );
-        std::fs::write(self.root.join("staunch.yaml"), configuration)
+        std::fs::write(&path, configuration)
             .and_then(|()| std::fs::write(self.root.join("policies/runbooks/clear-log-quota.yaml"), runbook))
             .map_err(failed("the demo's configuration"))
     }
@@ -108,7 +115,8 @@ impl Stage {
         let stdout = String::from_utf8_lossy(&done.stdout);
         let stderr = String::from_utf8_lossy(&done.stderr);
         if done.status.code() != Some(wanted) {
-            let message = format!("`staunch {}` ended with {}:\n{stdout}{stderr}", args.join(" "), done.status);
+            let message =
+                format!("`staunch {}` ended with {}:\n{stdout}{stderr}", args.join(" "), done.status);
             return Err(Failure::Refused(message));
         }
         let quiet = stdout.trim().is_empty() || wanted != 0;
@@ -153,7 +161,11 @@ impl Stage {
                 .map_err(|error| Failure::Unreachable(format!("the daemon: {error}")))?;
         }
         let status = child.wait().map_err(failed("the daemon"))?;
-        if status.success() { Ok(()) } else { Err(Failure::Refused(format!("the daemon ended with {status}"))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::Refused(format!("the daemon ended with {status}")))
+        }
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), Failure> {
@@ -175,12 +187,18 @@ impl Stage {
 
     /// Sends a body as Alertmanager would.
     pub(super) async fn alert(&self, body: &Value) -> Result<(u16, Value), Failure> {
-        let request = self.http.post(format!("{}/v1/alerts/alertmanager", self.url)).bearer_auth(&self.source_token);
+        let request =
+            self.http.post(format!("{}/v1/alerts/alertmanager", self.url)).bearer_auth(&self.source_token);
         self.answer(request.json(body)).await
     }
 
     /// Waits until a run is in one of these states.
-    pub(super) async fn until(&self, run: &str, states: &[&str], patience: Duration) -> Result<Value, Failure> {
+    pub(super) async fn until(
+        &self,
+        run: &str,
+        states: &[&str],
+        patience: Duration,
+    ) -> Result<Value, Failure> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let (_, shape) = self.get(&format!("/v1/runs/{run}")).await?;

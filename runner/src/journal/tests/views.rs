@@ -23,6 +23,22 @@ async fn the_last_row_of_an_id_wins_within_and_across_batches() {
 }
 
 #[tokio::test]
+async fn a_row_that_changes_its_place_is_listed_there() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let rows = |n: i64, key| (0..5).map(|id| row(&format!("r{id}"), n - id, "queued", key)).collect();
+    journal.commit(vec![with_views(0, rows(0, Some("x")))]).await.unwrap();
+    journal
+        .commit(vec![with_views(1, vec![row("r3", 7, "queued", Some("y")), row("r4", -4, "queued", None)])])
+        .await
+        .unwrap();
+    assert_eq!(ids(&journal, ViewQuery::default()).await, ["r4", "r2", "r1", "r0", "r3"]);
+    let of = |key: &str| ViewQuery { keys: [Some(key.to_owned()), None, None], ..ViewQuery::default() };
+    assert_eq!(ids(&journal, of("x")).await, ["r2", "r1", "r0"]);
+    assert_eq!(ids(&journal, of("y")).await, ["r3"]);
+}
+
+#[tokio::test]
 async fn listings_filter_turn_around_and_go_on_from_a_cursor() {
     let place = Place::new();
     let journal = place.open().await;

@@ -127,17 +127,22 @@ impl Cache {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         let mut kept: Vec<(SystemTime, PathBuf)> = Vec::new();
         for entry in entries.flatten() {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                kept.push((modified.unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
-            } else if is_entry(&entry.path()) {
-                let _stays = fs::remove_file(entry.path());
+            let path = entry.path();
+            if !is_entry(&path) {
+                continue;
+            }
+            if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _stays = fs::remove_file(&path);
+            } else if path.extension().is_some_and(|extension| extension == "cwasm") {
+                let modified = entry.metadata().and_then(|metadata| metadata.modified());
+                kept.push((modified.unwrap_or(SystemTime::UNIX_EPOCH), path));
             }
         }
         kept.sort();
-        let surplus = kept.len().saturating_sub(2 * MAX_ENTRIES - 2);
+        let surplus = (kept.len() + 1).saturating_sub(MAX_ENTRIES);
         for (_, path) in kept.iter().take(surplus) {
             let _stays = fs::remove_file(path);
+            let _stays = fs::remove_file(path.with_extension("mac"));
         }
     }
 }

@@ -61,6 +61,9 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Something and where it stands.
+pub(super) type Placed<T> = (Range<usize>, T);
+
 /// A table of the file: `path` is its name in messages.
 #[derive(Debug, Clone)]
 pub(super) struct Table<'a> {
@@ -161,7 +164,7 @@ impl<'a> Table<'a> {
     }
 
     /// Each name and the strings of its array, each with its place.
-    pub(super) fn string_lists(&self) -> BTreeMap<&'a str, (Range<usize>, Vec<(Range<usize>, &'a str)>)> {
+    pub(super) fn string_lists(&self) -> BTreeMap<&'a str, Placed<Vec<Placed<&'a str>>>> {
         let mut lists = BTreeMap::new();
         for (key, place, value) in self.iter() {
             let DeValue::Array(items) = value.get_ref() else {

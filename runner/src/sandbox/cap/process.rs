@@ -1,5 +1,8 @@
 //! `process`: native programs that the grants name. The sandbox ends at the program, so it gets as little as
 //! possible: no shell, no environment, no input, a process group and resource limits of its own.
+//!
+//! The limits are set right after the start, from outside: what the program starts in its first moments may
+//! not have them all, but is in its group. A program that makes a session of its own leaves the group.
 
 mod image;
 mod output;

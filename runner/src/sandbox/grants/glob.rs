@@ -71,30 +71,44 @@ impl Glob {
     }
 }
 
-/// Greedy with one way back for each kind of star: linear in practice, quadratic at worst.
+/// Goes through the pattern part by part, with the set of places in the text that it can have reached: time is
+/// bounded by the product of both lengths, whatever the pattern.
 fn matches(parts: &[Part], text: &[u8]) -> bool {
-    let Some((part, others)) = parts.split_first() else { return text.is_empty() };
-    match part {
-        Part::Literal(literal) => {
-            text.strip_prefix(literal.as_bytes()).is_some_and(|rest| matches(others, rest))
+    let (parts, text) = match parts.split_first() {
+        Some((Part::Literal(prefix), others)) => match text.strip_prefix(prefix.as_bytes()) {
+            Some(rest) => (others, rest),
+            None => return false,
+        },
+        _ => (parts, text),
+    };
+    match parts {
+        [] => return text.is_empty(),
+        [Part::All] => return true,
+        [Part::Segment] => return !text.contains(&b'/'),
+        _ => {}
+    }
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    for part in parts {
+        match part {
+            Part::Literal(literal) => advance(&mut reached, text, literal.as_bytes()),
+            Part::Segment => spread(&mut reached, |at| text[at] != b'/'),
+            Part::All => spread(&mut reached, |_| true),
         }
-        Part::Segment | Part::All => star(part, others, text),
+    }
+    reached.last().copied().unwrap_or(false)
+}
+
+fn advance(reached: &mut [bool], text: &[u8], literal: &[u8]) {
+    for at in (0..reached.len()).rev() {
+        let from = at.checked_sub(literal.len());
+        reached[at] = from.is_some_and(|from| reached[from] && &text[from..at] == literal);
     }
 }
 
-fn star(part: &Part, others: &[Part], text: &[u8]) -> bool {
-    let end = match part {
-        Part::Segment => text.iter().position(|byte| *byte == b'/').unwrap_or(text.len()),
-        Part::All | Part::Literal(_) => text.len(),
-    };
-    match others.first() {
-        None => end == text.len(),
-        // Only where the next literal begins is a try worth while.
-        Some(Part::Literal(next)) => {
-            let next = next.as_bytes();
-            (0..=end).any(|skip| text[skip..].starts_with(next) && matches(others, &text[skip..]))
-        }
-        Some(Part::Segment | Part::All) => (0..=end).any(|skip| matches(others, &text[skip..])),
+fn spread(reached: &mut [bool], over: impl Fn(usize) -> bool) {
+    for at in 1..reached.len() {
+        reached[at] = reached[at] || (reached[at - 1] && over(at - 1));
     }
 }
 
@@ -124,6 +138,10 @@ mod tests {
         check("", "a", false);
         check("*a*b*", "xxaxxb", true);
         check("*a*b*", "xxbxxa", false);
+        check("**/*.log", "a/b/c.log", true);
+        check("*/**/c", "a/b/c", true);
+        check("*a", "aaa", true);
+        check("*a*b", "a/ab", false);
     }
 
     #[test]
@@ -135,7 +153,9 @@ mod tests {
 
     #[test]
     fn many_stars_do_not_take_for_ever() {
-        let pattern = "a*".repeat(12) + "b";
-        assert!(!Glob::new(&pattern).matches(&"a".repeat(60)));
+        for star in ["*", "**"] {
+            let pattern = format!("a{star}").repeat(100) + "b";
+            assert!(!Glob::new(&pattern).matches(&"a".repeat(4_000)));
+        }
     }
 }

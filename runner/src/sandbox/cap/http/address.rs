@@ -62,7 +62,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     SPECIAL.iter().all(|(network, length)| (bits ^ u32::from_be_bytes(*network)) >> (32 - length) != 0)
 }
 
-/// Global unicast is 2000::/3; everything else (loopback, ULA, link-local, mapped, NAT64, multicast) is not,
+/// Global unicast is `2000::/3`; everything else (loopback, ULA, link-local, mapped, NAT64, multicast) is not,
 /// and neither are the special ranges inside it.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();

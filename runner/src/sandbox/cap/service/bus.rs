@@ -152,11 +152,13 @@ fn silent(method: &str, unit: &str, in_doubt: bool) -> Failure {
 }
 
 /// An error before anything was asked for, or of something that only looks.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 fn known(error: zbus::Error) -> Failure {
     failure(&error, false)
 }
 
 /// An error of something that changes the world: an answer is known, a lost connection is not.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 fn performed(error: zbus::Error) -> Failure {
     let answered = matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_));
     failure(&error, !answered)
