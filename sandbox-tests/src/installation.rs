@@ -106,6 +106,16 @@ impl Installation {
         self.path("staunch.yaml")
     }
 
+    /// The name of its journal.
+    ///
+    /// # Panics
+    /// When `init` wrote none.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let (_, rest) = self.log.split_once("origin:").unwrap();
+        rest.trim_matches([' ', '{', '}']).to_owned()
+    }
+
     /// Writes the configuration from this value's members.
     ///
     /// # Panics

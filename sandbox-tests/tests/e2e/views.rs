@@ -1,0 +1,73 @@
+//! The journal is the truth: the views of a whole day's work hold nothing that cannot be folded from it again.
+
+use std::collections::HashMap;
+
+use sandbox_tests::alerts::Firing;
+use serde_json::json;
+use staunch::journal::{FoldError, Journal, Options, StoredPayload, ViewRow};
+use staunch::keys;
+use staunch::pipeline::views::Fold;
+use staunch_core::event::Event;
+
+use super::stage::{ALERT, Stage};
+
+/// One row per kind of thing that can happen in a day: fixed, rejected, expired, refused, repeated, resolved.
+fn work(stage: &Stage) {
+    let daemon = stage.home.serve();
+    let one = Firing::new(ALERT, "shop-1");
+    let id = daemon.run_of(&one);
+    let waiting = daemon.until(&id, "waiting");
+    let _run = daemon.approve(&stage.home.administrator, &waiting).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
+    let _again = daemon.alerts(&[one.clone(), one.resolved("2026-05-04T09:05:00Z")]);
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-2"));
+    let _run = daemon.until(&id, "waiting");
+    let _run = daemon.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": "no" })).expect(200);
+    let _run = daemon.outcome(&daemon.run_of(&Firing::new("Quick", "shop-3")), "expired");
+    let _run = daemon.outcome(&daemon.run_of(&Firing::new("Alone", "shop-4")), "cancelled");
+    let _nothing = daemon.alerts(&[Firing::new("Nobody", "shop-5")]);
+    let _refused = daemon.deliver(b"{");
+    let _token = stage.home.token("ada", "operator");
+    let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+fn event(leaf: &[u8], payload: Option<&StoredPayload>) -> Result<Event, FoldError> {
+    let bytes = match payload {
+        Some(StoredPayload::Kept(payload)) => Some(payload.bytes.as_slice()),
+        Some(StoredPayload::Removed) | None => None,
+    };
+    Ok(Event::decode(leaf, bytes)?)
+}
+
+#[test]
+fn views_are_a_fold_over_the_journal_and_nothing_else() {
+    let Some(stage) = Stage::set("approve") else { return };
+    stage.runbook("quick", "Quick", "approve", "gate: { approvals: 1, roles: [operator], expires: 1s }\n");
+    stage.runbook("alone", "Alone", "automatic", &stage.verify());
+    work(&stage);
+
+    let key = keys::load_private(&stage.home.path("keys/journal.key")).unwrap();
+    let options = Options::new(stage.home.path("data"), stage.home.origin(), key);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (rebuilt, kinds) = runtime.block_on(async {
+        let journal = Journal::open(options).await.unwrap();
+        let mut fold = Fold::default();
+        let mut kinds: HashMap<String, u32> = HashMap::new();
+        let apply = |_index: u64, leaf: &[u8], payload: Option<&StoredPayload>| -> Result<Vec<ViewRow>, FoldError> {
+            let rows = fold.apply(&event(leaf, payload)?);
+            for row in &rows {
+                *kinds.entry(row.kind.to_owned()).or_default() += 1;
+            }
+            Ok(rows)
+        };
+        let rebuilt = journal.rebuild_views(apply, false).await.unwrap();
+        journal.shutdown().await;
+        (rebuilt, kinds)
+    });
+    assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
+    for kind in ["run", "alert", "token", "plugin"] {
+        assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
+    }
+    assert!(rebuilt.entries > 30, "{}", rebuilt.entries);
+}
