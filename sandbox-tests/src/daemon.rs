@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::alerts::{Firing, webhook};
 use crate::client::{Answer, send};
 use crate::installation::{Installation, SOURCE};
-use crate::poll::{SOON, until};
+use crate::poll::{SOON, within_time};
 use crate::program::Running;
 
 /// How long a stop may take: runs that act are given time.
@@ -196,7 +196,7 @@ impl Daemon {
     #[must_use]
     pub fn until(&self, id: &str, state: &str) -> Value {
         let mut last = Value::Null;
-        until_or(SOON, || {
+        within_time(SOON, || {
             last = self.run(id);
             (last["state"] == state).then_some(())
         })
@@ -237,10 +237,7 @@ impl Daemon {
     /// # Panics
     /// When it does not come.
     pub fn until_said(&self, text: &str) {
-        until(&format!("the daemon says {text:?}"), SOON, || self.said().contains(text).then_some(()));
+        let said = within_time(SOON, || self.said().contains(text).then_some(()));
+        assert!(said.is_some(), "the daemon does not say {text:?}; its log:\n{}", self.said());
     }
-}
-
-fn until_or<T>(within: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
-    crate::poll::within_time(within, look)
 }
