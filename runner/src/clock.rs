@@ -46,7 +46,7 @@ impl Clock {
         }
     }
 
-    /// 128 bits for an id that sorts by time (UUIDv7).
+    /// 128 bits for an id that sorts by time (`UUIDv7`).
     #[must_use]
     pub fn id_bits(&self) -> u128 {
         let now = self.now();

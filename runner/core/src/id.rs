@@ -27,7 +27,7 @@ macro_rules! id {
 
             /// The id made of 128 bits: the prefix and 32 hexadecimal digits.
             ///
-            /// The caller draws the bits; time-ordered ones (UUIDv7) make listings cheap.
+            /// The caller draws the bits; time-ordered ones (`UUIDv7`) make listings cheap.
             #[must_use]
             pub fn from_bits(bits: u128) -> Self {
                 Self(format!("{}{bits:032x}", Self::PREFIX))

@@ -276,7 +276,7 @@ mod tests {
             (Status::Firing, Some(5), known(Standing::Stale, Some(5)), Identity::New),
             (Status::Resolved, Some(5), known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Stale, Some(5)), Identity::Resolves),
-            (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::AlreadyOver),
+            (Status::Resolved, Some(4), known(Standing::Firing, Some(5)), Identity::New),
             (Status::Resolved, None, known(Standing::Firing, Some(5)), Identity::Resolves),
             (Status::Resolved, Some(5), known(Standing::Resolved, Some(5)), Identity::AlreadyOver),
             (Status::Resolved, Some(5), None, Identity::AlreadyOver),

@@ -408,11 +408,7 @@ impl Run {
             Fact::RunVerifying(..) => self.state = State::Verifying,
             Fact::RunGivenUp(leaf, outside) => self.give_up(leaf.code, outside.get()),
             Fact::CallDenied(leaf, outside) => self.denied(leaf.step, outside.get()),
-            Fact::RunProbed(leaf, _) => {
-                if leaf.baseline {
-                    self.baseline = Some(leaf.answers.clone());
-                }
-            }
+            Fact::RunProbed(leaf, _) if leaf.baseline => self.baseline = Some(leaf.answers.clone()),
             Fact::RunEnded(leaf, outside) => self.ended(event.at, leaf, outside.get()),
             _ => {}
         }

@@ -50,7 +50,7 @@ impl Output {
         }
         let head: Vec<String> = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
         let body = items.iter().map(|item| columns.iter().map(|(_, path)| cell(item, path)).collect());
-        self.data(&table(std::iter::once(head).chain(body).collect()));
+        self.data(&table(&std::iter::once(head).chain(body).collect::<Vec<_>>()));
     }
 
     /// A message for people.
@@ -94,12 +94,12 @@ fn cell(item: &Value, path: &str) -> String {
     }
 }
 
-fn table(rows: Vec<Vec<String>>) -> String {
+fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn tables_line_up_and_hide_nothing_dangerous() {
         let rows = vec![vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "x".to_owned()]];
-        assert_eq!(table(rows), "A     B\nlong  x\n");
+        assert_eq!(table(&rows), "A     B\nlong  x\n");
         assert_eq!(safe("a\u{202e}b\n\u{1b}[31m"), "a\\u{202e}b\\u{a}\\u{1b}[31m");
     }
 }

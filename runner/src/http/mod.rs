@@ -193,7 +193,6 @@ async fn wrong_method() -> Problem {
     )
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request broke; the log tells more")

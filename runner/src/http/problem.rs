@@ -11,8 +11,15 @@ use utoipa::ToSchema;
 const TYPE_BASE: &str = "https://staunch.dev/problems/";
 
 /// A refusal, as RFC 9457 `application/problem+json`.
+///
+/// The parts are boxed: a result that may hold a refusal stays small.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+/// The members of the document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct Document {
     /// Stable: `https://staunch.dev/problems/` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -39,7 +46,7 @@ impl Problem {
     /// A problem with its stable code and a sentence about this request.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Document {
             kind: format!("{TYPE_BASE}{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
@@ -48,7 +55,7 @@ impl Problem {
             plan: None,
             changes: Vec::new(),
             retry_after_seconds: None,
-        }
+        }))
     }
 
     /// 404.
@@ -62,36 +69,36 @@ impl Problem {
     #[must_use]
     pub fn unavailable(code: &str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        problem.retry_after_seconds = Some(retry_after_seconds);
+        problem.0.retry_after_seconds = Some(retry_after_seconds);
         problem
     }
 
     /// Names the part of the request that is wrong.
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// Adds the plan as it is now and what changed.
     #[must_use]
     pub fn with_plan(mut self, plan: Value, changes: Vec<String>) -> Self {
-        self.plan = Some(plan);
-        self.changes = changes;
+        self.0.plan = Some(plan);
+        self.0.changes = changes;
         self
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry_after = self.retry_after_seconds;
+        let retry_after = self.0.retry_after_seconds;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

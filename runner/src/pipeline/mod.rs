@@ -390,7 +390,7 @@ impl Pipeline {
         request: PluginRunRequest,
     ) -> Result<Run, Refusal> {
         let shared = Arc::clone(&self.0);
-        self.whole(async move { requests::run_plugin(&shared, &person, verified, request).await }).await
+        self.whole(async move { requests::run_plugin(&shared, &person, verified, &request).await }).await
     }
 
     /// Approves the plan that was shown.

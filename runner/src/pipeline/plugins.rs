@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
-use staunch_core::policy::{Effects, PluginFacts, PluginKind, Standing};
+use staunch_core::policy::{PluginFacts, PluginKind, Standing};
 
 use super::views::PluginRecord;
 use crate::clock::Clock;
@@ -102,7 +102,7 @@ impl Loaded {
     }
 
     pub(super) fn kind(&self) -> PluginKind {
-        self.verified.manifest().kind.into()
+        self.verified.manifest().kind
     }
 
     pub(super) fn prepared(&self) -> Arc<Prepared> {
@@ -114,7 +114,7 @@ impl Loaded {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        self.limits.clone()
+        self.limits
     }
 
     /// Checks an input against the plugin's schema.
@@ -279,7 +279,7 @@ impl Plugins {
             name: manifest.name.clone(),
             version: manifest.version.to_string(),
             kind: plugin.kind(),
-            effects: Effects::from(manifest.effects),
+            effects: manifest.effects,
             // Absence denies: what nothing is known of may plan and no more.
             standing: standing.unwrap_or(Standing::Observe),
             capabilities: plugin.capabilities.clone(),

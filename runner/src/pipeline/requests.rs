@@ -137,7 +137,7 @@ pub(super) async fn run_plugin(
     shared: &Arc<Shared>,
     person: &Person,
     verified: VerifiedPlugin,
-    request: PluginRunRequest,
+    request: &PluginRunRequest,
 ) -> Result<Run, Refusal> {
     let initial = shared.rules().config.initial_standing;
     let (plugin, digest) = (verified.manifest().name.clone(), verified.digest());
@@ -172,7 +172,7 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
     if !shared.has_room() {
         return Err(Refusal::QueueFull);
     }
-    let (line, new) = new_run(shared, &rules, runbook, request).map_err(refused)?;
+    let (line, new) = new_run(shared, &rules, runbook, request).map_err(|decisions| refused(&decisions))?;
     let target = new.run.target.clone().unwrap_or_default();
     if let Err(error) = shared.scribe.commit(vec![line]).await {
         shared.runs.release(&runbook.name, &target, &new.run.id);
@@ -184,7 +184,7 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
     Ok(run)
 }
 
-fn refused(decisions: Vec<Decision>) -> Refusal {
+fn refused(decisions: &[Decision]) -> Refusal {
     let reason = decisions.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
     match reason.code {
         Code::Input | Code::Template => Refusal::Invalid { field: "input", message: reason.message },

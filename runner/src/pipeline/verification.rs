@@ -75,6 +75,14 @@ fn kind(shared: &Shared, run: &Run) -> PluginKind {
 
 /// The end of a run that did something and has no probe: nobody knows whether it helped.
 fn unverified(run: &Run) -> End {
+    if let Some(reason) = run.given_up.clone() {
+        return End {
+            outcome: Outcome::Unknown,
+            verdict: Some(Verdict::Unknown),
+            reason,
+            decisions: Vec::new(),
+        };
+    }
     let message = error_of(run).unwrap_or_else(|| format!("{}; the runbook has no probe", summary(run)));
     End { verdict: Some(Verdict::Unknown), ..End::new(Outcome::Unknown, Code::NoProbe, message) }
 }

@@ -128,10 +128,15 @@ fn the_halt_file_stops_everything_that_would_act() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     std::fs::write(stage.home.path("data/HALT"), "").unwrap();
-    let run = daemon.until(&daemon.run_of(&Firing::new(ALERT, "shop-1")), "ended");
-    assert_eq!(run["reason"]["code"], "halt", "{run:#}");
+    let halted = Firing::new(ALERT, "shop-1");
+    let entry = daemon.alerts(&[halted.clone()]).remove(0);
+    let decision = daemon.decision(&entry, "halt");
+    assert_eq!(decision["stage"], "halt", "{decision}");
     assert!(stage.target.posts().is_empty());
     std::fs::remove_file(stage.home.path("data/HALT")).unwrap();
+    // What was lost to the halt is tried again with the next repeat.
+    let again = daemon.alerts(&[halted]).remove(0);
+    let _run = daemon.outcome(again["runs"][0].as_str().unwrap(), "fixed");
     let _run = daemon.outcome(&daemon.run_of(&Firing::new(ALERT, "shop-2")), "fixed");
 }
 

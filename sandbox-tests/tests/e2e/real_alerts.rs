@@ -82,7 +82,9 @@ fn alert(stage: &Stage, daemon: &Daemon, status: &str) -> Value {
         let alerts = daemon.get("/v1/alerts").expect(200);
         alerts["items"].as_array().unwrap().iter().find(|alert| alert["status"] == status).cloned()
     });
-    found.unwrap_or_else(|| panic!("no alert is {status}; the daemon:\n{}\nthe senders:\n{}", daemon.said(), logs()))
+    found.unwrap_or_else(|| {
+        panic!("no alert is {status}; the daemon:\n{}\nthe senders:\n{}", daemon.said(), logs())
+    })
 }
 
 /// From the alert to the end of the run that it led to, and to the end of the alert.
@@ -105,7 +107,9 @@ fn is_mended(stage: &Stage, daemon: &Daemon) {
 #[test]
 fn real_prometheus_and_alertmanager_lead_to_a_fixed_run_and_a_resolved_alert() {
     let Some(prometheus_program) = program("prometheus", "prometheus") else { return };
-    let Some(alertmanager_program) = program("prometheus-alertmanager", "prometheus-alertmanager") else { return };
+    let Some(alertmanager_program) = program("prometheus-alertmanager", "prometheus-alertmanager") else {
+        return;
+    };
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     let (_alertmanager, address) = alertmanager(&alertmanager_program, &stage.home, &daemon);

@@ -76,7 +76,9 @@ fn every_effect_finds_its_intent_in_the_journal_when_it_arrives() {
         let intended = runs.filter_map(|run| run["id"].as_str()).any(|id| {
             let journal = get(&format!("/v1/runs/{id}/journal"));
             let items = journal["items"].as_array().unwrap();
-            items.iter().any(|item| item["leaf"]["kind"] == "effect-intended" && item["leaf"]["fact"]["key"] == key.as_str())
+            items.iter().any(|item| {
+                item["leaf"]["kind"] == "effect-intended" && item["leaf"]["fact"]["key"] == key.as_str()
+            })
         });
         noted.lock().unwrap().push(intended);
     });
@@ -127,9 +129,18 @@ fn the_export_of_a_stopped_daemon_holds_the_whole_story() {
         .iter()
         .map(|item| item["leaf"]["kind"].as_str().unwrap_or_default().to_owned())
         .collect();
-    let place = |kind: &str| kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("{kind}: {kinds:?}"));
-    let order =
-        ["run-created", "run-planned", "run-permitted", "effect-intended", "effect-settled", "run-verifying", "run-ended"];
+    let place = |kind: &str| {
+        kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("{kind}: {kinds:?}"))
+    };
+    let order = [
+        "run-created",
+        "run-planned",
+        "run-permitted",
+        "effect-intended",
+        "effect-settled",
+        "run-verifying",
+        "run-ended",
+    ];
     let places: Vec<usize> = order.iter().map(|kind| place(kind)).collect();
     assert!(places.is_sorted(), "{kinds:?}");
     assert!(daemon.journal(&id).iter().all(|item| item["leaf"]["run"] == Value::from(id.as_str())));

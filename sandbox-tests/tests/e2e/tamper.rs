@@ -37,14 +37,20 @@ fn an_installed_file_that_changed_is_refused_while_the_daemon_runs() {
     let daemon = stage.home.serve();
     let _run = daemon.outcome(&daemon.run_of(&Firing::new(ALERT, "before")), "unknown");
     let installed = files(&stage.home.path("plugins"));
-    let with = |end: &str| installed.iter().find(|file| file.display().to_string().ends_with(end)).unwrap().clone();
+    let with =
+        |end: &str| installed.iter().find(|file| file.display().to_string().ends_with(end)).unwrap().clone();
     for (number, file) in [with(".wasm"), with(".dsse.json")].iter().enumerate() {
         let before = flip(file);
         let entry = daemon.alerts(&[Firing::new(ALERT, &format!("shop-{number}"))]).remove(0);
         let why = daemon.why(&entry);
-        assert!(why.contains("\"signature\"") || why.contains("\"plugin-changed\""), "{}: {why}", file.display());
+        assert!(
+            why.contains("\"signature\"") || why.contains("\"plugin-changed\""),
+            "{}: {why}",
+            file.display()
+        );
         fs::write(file, before).unwrap();
-        let _run = daemon.outcome(&daemon.run_of(&Firing::new(ALERT, &format!("mended-{number}"))), "unknown");
+        let _run =
+            daemon.outcome(&daemon.run_of(&Firing::new(ALERT, &format!("mended-{number}"))), "unknown");
     }
     assert_eq!(stage.target.posts().len(), 3);
 }
@@ -62,7 +68,10 @@ fn an_approved_run_does_not_use_a_plugin_that_changed_meanwhile() {
     let run = daemon.outcome(&id, "refused");
     let code = run["reason"]["code"].as_str().unwrap_or_default();
     assert!(["signature", "plugin-changed"].contains(&code), "{run:#}");
-    assert!(daemon.journal(&id).iter().any(|item| item["leaf"]["fact"]["code"] == code), "the journal has it");
+    assert!(
+        daemon.journal(&id).iter().any(|item| item["leaf"]["fact"]["code"] == code),
+        "the journal has it"
+    );
     assert!(stage.target.posts().is_empty());
 }
 

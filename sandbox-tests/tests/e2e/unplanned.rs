@@ -61,10 +61,15 @@ fn an_effect_outside_the_approved_plan_is_asked_about_first() {
         (run["plan"]["digest"] != waiting["plan"]["digest"]).then_some(run)
     });
     assert_eq!(parked["plan"]["effects"].as_array().map(Vec::len), Some(2), "{parked:#}");
-    assert_eq!(daemon.approve(&home.administrator, &waiting).status, 409, "the old plan is no longer the plan");
+    assert_eq!(
+        daemon.approve(&home.administrator, &waiting).status,
+        409,
+        "the old plan is no longer the plan"
+    );
     let _run = daemon.approve(&home.administrator, &parked).expect(200);
     let run = daemon.until(&id, "ended");
-    let statuses: Vec<_> = run["effects"].as_array().unwrap().iter().map(|effect| effect["status"].clone()).collect();
+    let statuses: Vec<_> =
+        run["effects"].as_array().unwrap().iter().map(|effect| effect["status"].clone()).collect();
     assert_eq!(statuses, ["done", "done"], "{run:#}");
     assert!(!surprise.exists());
     assert_eq!(size(), 2048, "an effect was done twice");
