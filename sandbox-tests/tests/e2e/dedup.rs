@@ -69,6 +69,31 @@ fn what_was_known_before_a_restart_is_known_after_it() {
 }
 
 #[test]
+fn a_late_repeat_of_what_was_over_before_a_restart_starts_nothing() {
+    let Some(stage) = Stage::set("automatic") else { return };
+    let daemon = stage.home.serve();
+    let (first, second) =
+        (Firing::new(ALERT, "shop-1"), Firing::new(ALERT, "shop-1").from("2026-05-04T10:00:00Z"));
+    let mut ids = Vec::new();
+    for alert in [&first, &second] {
+        stage.target.set_well(false);
+        let entry = daemon.alerts(std::slice::from_ref(alert)).remove(0);
+        let _run = daemon.outcome(entry["runs"][0].as_str().unwrap(), "fixed");
+        let _over = daemon.alerts(&[alert.resolved("2026-05-04T11:00:00Z")]);
+        ids.push(entry["id"].clone());
+    }
+    daemon.kill();
+    let daemon = stage.home.serve();
+    stage.target.set_well(false);
+    for (alert, id) in [(&second, &ids[1]), (&first, &ids[0]), (&first, &ids[0])] {
+        let late = daemon.alerts(std::slice::from_ref(alert)).remove(0);
+        assert_eq!((&late["id"], &late["duplicate"]), (id, &json!(true)), "{late}");
+        assert_eq!(late["runs"].as_array().map(Vec::len), Some(1), "{late}");
+    }
+    assert_eq!(stage.target.posts().len(), 2);
+}
+
+#[test]
 fn a_message_may_hold_both_states_and_the_same_alert_twice() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();

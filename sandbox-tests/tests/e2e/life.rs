@@ -137,7 +137,24 @@ fn the_halt_file_stops_everything_that_would_act() {
     // What was lost to the halt is tried again with the next repeat.
     let again = daemon.alerts(&[halted]).remove(0);
     let _run = daemon.outcome(again["runs"][0].as_str().unwrap(), "fixed");
+    stage.target.set_well(false);
     let _run = daemon.outcome(&daemon.run_of(&Firing::new(ALERT, "shop-2")), "fixed");
+}
+
+#[test]
+fn an_approved_run_does_nothing_while_everything_is_halted() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let daemon = stage.home.serve();
+    let waiting = daemon.until(&daemon.run_of(&Firing::new(ALERT, "shop-1")), "waiting");
+    std::fs::write(stage.home.path("data/HALT"), "").unwrap();
+    let answer = daemon.approve(&stage.home.administrator, &waiting);
+    if answer.status == 200 {
+        let run = daemon.until(waiting["id"].as_str().unwrap(), "ended");
+        assert_eq!(run["reason"]["code"], "halt", "{run:#}");
+    } else {
+        assert_eq!((answer.status, answer.problem().as_str()), (409, "halt"), "{}", answer.text());
+    }
+    assert!(stage.target.posts().is_empty());
 }
 
 #[test]
