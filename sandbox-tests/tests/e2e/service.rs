@@ -148,7 +148,9 @@ fn stage() -> Option<(Installation, Container, Daemon)> {
 
 fn statuses(run: &Value) -> Vec<String> {
     let effects = run["effects"].as_array().unwrap().iter();
-    effects.map(|e| format!("{} {}", e["function"].as_str().unwrap(), e["status"].as_str().unwrap())).collect()
+    effects
+        .map(|e| format!("{} {}", e["function"].as_str().unwrap(), e["status"].as_str().unwrap()))
+        .collect()
 }
 
 /// Waits until a plan sees the unit as failed.
