@@ -1,5 +1,7 @@
 //! The journal's exports and proofs, judged by programs that this project did not write: Go's checksum
-//! database and the PyPI package aics-tlog. Where such a program is missing, the test says so and passes.
+//! database and the `PyPI` package aics-tlog. Where such a program is missing, the test says so and passes.
+
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so where it is seen")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -11,12 +11,12 @@ fn a_repeat_answers_the_same_id_and_starts_nothing() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     let alert = Firing::new(ALERT, "shop-1");
-    let first = daemon.alerts(&[alert.clone()]).remove(0);
+    let first = daemon.alerts(std::slice::from_ref(&alert)).remove(0);
     assert_eq!(first["duplicate"], false);
     let id = first["runs"][0].as_str().unwrap().to_owned();
     let _run = daemon.outcome(&id, "fixed");
     for _ in 0..3 {
-        let again = daemon.alerts(&[alert.clone()]).remove(0);
+        let again = daemon.alerts(std::slice::from_ref(&alert)).remove(0);
         assert_eq!(again["duplicate"], true);
         assert_eq!(again["id"], first["id"]);
         assert_eq!(again["runs"], first["runs"]);
@@ -33,7 +33,7 @@ fn an_alert_resolves_and_fires_anew_under_a_new_id() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     let alert = Firing::new(ALERT, "shop-1");
-    let first = daemon.alerts(&[alert.clone()]).remove(0);
+    let first = daemon.alerts(std::slice::from_ref(&alert)).remove(0);
     let _run = daemon.outcome(first["runs"][0].as_str().unwrap(), "fixed");
     let over = daemon.alerts(&[alert.resolved("2026-05-04T09:05:00Z")]).remove(0);
     assert_eq!(over["id"], first["id"], "the end belongs to its beginning");
@@ -58,7 +58,7 @@ fn what_was_known_before_a_restart_is_known_after_it() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     let alert = Firing::new(ALERT, "shop-1");
-    let first = daemon.alerts(&[alert.clone()]).remove(0);
+    let first = daemon.alerts(std::slice::from_ref(&alert)).remove(0);
     let _run = daemon.outcome(first["runs"][0].as_str().unwrap(), "fixed");
     assert_eq!(daemon.stop(), Some(0));
     let daemon = stage.home.serve();
@@ -130,7 +130,7 @@ fn one_run_of_a_runbook_at_a_target_at_a_time() {
     let alert = Firing::new(ALERT, "shop-1");
     let first = daemon.run_of(&alert);
     let second = alert.from("2026-05-04T10:00:00Z");
-    let entry = daemon.alerts(&[second.clone()]).remove(0);
+    let entry = daemon.alerts(std::slice::from_ref(&second)).remove(0);
     assert_eq!(entry["runs"], json!([]), "{entry}");
     assert_eq!(daemon.decision(&entry, "busy")["stage"], "dedup");
     let _run = daemon.until(&first, "waiting");

@@ -129,7 +129,7 @@ fn the_halt_file_stops_everything_that_would_act() {
     let daemon = stage.home.serve();
     std::fs::write(stage.home.path("data/HALT"), "").unwrap();
     let halted = Firing::new(ALERT, "shop-1");
-    let entry = daemon.alerts(&[halted.clone()]).remove(0);
+    let entry = daemon.alerts(std::slice::from_ref(&halted)).remove(0);
     let decision = daemon.decision(&entry, "halt");
     assert_eq!(decision["stage"], "halt", "{decision}");
     assert!(stage.target.posts().is_empty());

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use sandbox_tests::alerts::Firing;
 use sandbox_tests::client::send;
 use sandbox_tests::installation::succeeded;
-use serde_json::Value;
 
 use super::stage::{ALERT, Stage};
 
@@ -143,7 +142,7 @@ fn the_export_of_a_stopped_daemon_holds_the_whole_story() {
     ];
     let places: Vec<usize> = order.iter().map(|kind| place(kind)).collect();
     assert!(places.is_sorted(), "{kinds:?}");
-    assert!(daemon.journal(&id).iter().all(|item| item["leaf"]["run"] == Value::from(id.as_str())));
+    assert!(daemon.journal(&id).iter().all(|item| item["leaf"]["run"] == id.as_str()));
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
