@@ -209,10 +209,7 @@ pub fn identify(alert: &Alert, known: Option<&Known>) -> Identity {
             Standing::Firing | Standing::Resolved | Standing::Stale => Identity::New,
         },
         (Status::Firing, None) => Identity::New,
-        // The end of an earlier firing says nothing about a later one.
-        (Status::Resolved, Some(known)) if known.status != Standing::Resolved && same_start(known) => {
-            Identity::Resolves
-        }
+        (Status::Resolved, Some(known)) if known.status != Standing::Resolved => Identity::Resolves,
         (Status::Resolved, _) => Identity::AlreadyOver,
     }
 }

@@ -127,14 +127,21 @@ fn a_full_queue_sends_the_sender_away_for_a_while() {
     stage.home.more.push("queue: 1\n".to_owned());
     stage.home.configure();
     let daemon = stage.home.serve();
-    let first = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    // Runs that wait for people fill a queue of their own, ten times as long.
+    let waiting: Vec<String> = (0..10)
+        .map(|index| {
+            let id = daemon.run_of(&Firing::new(ALERT, &format!("waiting-{index}")));
+            let _run = daemon.until(&id, "waiting");
+            id
+        })
+        .collect();
+    let first = waiting[0].clone();
     let second = Firing::new(ALERT, "shop-2");
     let answer = daemon.deliver(webhook(std::slice::from_ref(&second)).to_string().as_bytes());
     assert_eq!((answer.status, answer.problem().as_str()), (503, "queue-full"), "{}", answer.text());
     let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
-    assert_eq!(daemon.get("/v1/alerts").expect(200)["items"].as_array().map(Vec::len), Some(1));
-    let _run = daemon.until(&first, "waiting");
+    assert_eq!(daemon.get("/v1/alerts").expect(200)["items"].as_array().map(Vec::len), Some(10));
     let _run = daemon.post(&format!("/v1/runs/{first}/cancel"), &json!({})).expect(200);
     let _run = daemon.outcome(&first, "cancelled");
     let _run = daemon.run_of(&second);
