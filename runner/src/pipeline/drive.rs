@@ -68,7 +68,12 @@ impl End {
 
 /// Drives a run until it has ended, or the journal fails.
 pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start) {
-    let result = road(&shared, &live, start).await;
+    let mut result = road(&shared, &live, start).await;
+    // A person may have given the run up between two steps, so that the next one was no longer legal: then the
+    // probes have the word.
+    if result.is_err() && live.look(|run| run.state == State::Verifying && run.given_up.is_some()).await {
+        result = finish(&shared, &live, Acted::Done, None).await;
+    }
     if let Err(error) = result {
         // A person may have ended the run between two steps: then there is nothing left to do.
         if live.look(|run| run.state).await != State::Ended {
