@@ -135,7 +135,7 @@ fn stage() -> Option<(Installation, Container, Daemon)> {
             &format!(
                 "match: ['alertname=\"{name}\"']\ntarget: '{{{{ labels.instance }}}}'\nautonomy: automatic\n\
                  steps:\n  - plugin: restart-service\n    input: {{ unit: '{name}.service', wait: 2 }}\n\
-                 verify:\n  within: 3s\n  stable_for: 0s\n  interval: 100ms\n  \
+                 verify:\n  within: 4s\n  stable_for: 1s\n  interval: 100ms\n  \
                  probes:\n    - service: {{ unit: '{name}.service', state: active }}\n"
             ),
         );
