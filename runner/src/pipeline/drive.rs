@@ -17,7 +17,7 @@ use super::act::{self, Acted};
 use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
 use super::rule::{self, Ruling};
-use super::shared::Shared;
+use super::shared::{Shared, Waits};
 use super::turns::{Place, Turn};
 use super::verification;
 
@@ -97,7 +97,7 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
                 None => return Ok(()),
             }
         }
-        Start::Waiting => match wait_for_people(shared, live, &mut turn).await? {
+        Start::Waiting => match wait_for_people(shared, live, &mut turn, shared.waits()).await? {
             Some(permit) => begin(shared, live, permit).await?,
             None => over_or_done(live).await,
         },
@@ -198,10 +198,12 @@ async fn first_plan(
             Ok(None)
         }
         Next::Ask(ask, decisions) => {
+            // Before anybody can see that it waits.
+            let waits = shared.waits();
             live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
             *turn = None;
             shared.announce_waiting(live);
-            wait_for_people(shared, live, turn).await
+            wait_for_people(shared, live, turn, waits).await
         }
         Next::Act(decisions) => match gate::permit_alone(&run, planned.plan.digest, true) {
             Ok(permit) => {
@@ -264,8 +266,8 @@ async fn wait_for_people(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
+    _waits: Waits,
 ) -> Result<Option<ActPermit>, Interrupted> {
-    let _waits = shared.waits();
     let mut its_turn = turn.is_some();
     loop {
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
@@ -403,7 +405,7 @@ async fn parked(
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Acted, Interrupted> {
-    let _waits = shared.waits();
+    let waits = shared.waits();
     loop {
         let run = live.snapshot().await;
         if run.state == State::Ended {
@@ -413,12 +415,13 @@ async fn parked(
             return Ok(Acted::Done);
         }
         if run.state == State::Running {
+            drop(waits);
             // Settled: everything in doubt has an answer now.
             return go_on(shared, live).await;
         }
         let doubt = !run.in_doubt().is_empty();
         if run.ask.is_some() && !doubt {
-            return match wait_for_people(shared, live, turn).await? {
+            return match wait_for_people(shared, live, turn, waits).await? {
                 Some(permit) => act::act(shared, live, permit).await,
                 None => Ok(over_or_done(live).await),
             };

@@ -49,6 +49,9 @@ pub struct Rules {
     pub policies_digest: Digest,
 }
 
+/// How many firings of one alert are looked through for the one that a late repeat is about.
+const EARLIER_FIRINGS: u32 = 8;
+
 /// How many times as many runs may wait for people as may be under way.
 const MOST_WAITING: usize = 10;
 
@@ -186,13 +189,20 @@ impl Shared {
             state: None,
             keys: [Some(source.to_owned()), Some(alert.fingerprint.clone()), None],
             after: None,
-            limit: 1,
+            limit: EARLIER_FIRINGS,
             newest_first: true,
         };
         let rows = self.scribe.journal().views(&query).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let record: AlertRecord = views::read(&row.doc).map_err(ReadError::Row)?;
-        Ok(Some(Known::from(&record)))
+        let mut latest = None;
+        for row in &rows {
+            let record: AlertRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+            let known = Known::from(&record);
+            if known.starts_at == alert.starts_at {
+                return Ok(Some(known));
+            }
+            latest = latest.or(Some(known));
+        }
+        Ok(latest)
     }
 
     /// Counts a run as waiting for people while the value lives: those do not fill the queue.
