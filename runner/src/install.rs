@@ -7,7 +7,7 @@ use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::id::Digest;
 use staunch_core::policy::Standing;
 
-use crate::pipeline::plugins::chain;
+use crate::causes::chain;
 use crate::pipeline::scribe::{Line, Scribe};
 use crate::pipeline::{Pipeline, Refusal, views};
 use crate::plugin::{Installation, Installed, Registry, TrustPolicy};

@@ -2,6 +2,7 @@
 //!
 //! The rooms, in the order in which an alert walks through them, are described in `ARCHITECTURE.md`.
 
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

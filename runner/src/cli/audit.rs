@@ -9,8 +9,8 @@ use super::args::{AuditArgs, AuditCommand, Connection};
 use super::client::Client;
 use super::output::Output;
 use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::journal::{self, Journal, Report};
-use crate::pipeline::plugins::chain;
 
 /// After how many entries an export says how far it is.
 const PROGRESS_STEP: u64 = 65_536;

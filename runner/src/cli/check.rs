@@ -10,12 +10,12 @@ use staunch_core::policy::{Policies, Position, Problem};
 
 use super::output::Output;
 use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::{Config, read_policy_files};
 use crate::intake::Source;
 use crate::keys;
 use crate::pipeline::Rules;
-use crate::pipeline::plugins::chain;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
 use crate::sandbox::{Grants, ProbeGrants};
 

@@ -125,7 +125,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let cause = crate::pipeline::plugins::chain(error);
+        let cause = crate::causes::chain(error);
         Failure::Unreachable(format!(
             "no daemon answers at {}: {cause}; is `staunch serve` running?",
             self.url

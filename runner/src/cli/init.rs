@@ -12,10 +12,10 @@ use super::args::InitArgs;
 use super::local::{ADMINISTRATOR_TOKEN, JOURNAL_KEY};
 use super::output::Output;
 use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::clock::random;
 use crate::config::{Config, init};
 use crate::keys;
-use crate::pipeline::plugins::chain;
 use crate::pipeline::token_line;
 
 /// The author's private key, beside the configuration.

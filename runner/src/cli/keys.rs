@@ -5,8 +5,8 @@ use serde_json::json;
 use super::args::{KeysArgs, KeysCommand};
 use super::output::Output;
 use super::{Done, Failure};
+use crate::causes::chain;
 use crate::keys;
-use crate::pipeline::plugins::chain;
 
 pub(super) fn run(args: &KeysArgs, output: &Output) -> Done {
     let KeysCommand::Generate { file } = &args.command;

@@ -8,11 +8,11 @@ use staunch_core::policy::Problem;
 
 use super::Failure;
 use super::args::Connection;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::{Config, init};
 use crate::journal::{Entry, Journal, JournalError, Options};
 use crate::keys;
-use crate::pipeline::plugins::chain;
 use crate::pipeline::scribe::{Line, Scribe, entry};
 
 /// Where `init` leaves the administrator's token, beside the configuration.

@@ -16,11 +16,12 @@ use super::args::ServeArgs;
 use super::check::{Checked, load};
 use super::output::Output;
 use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::http::{App, router};
 use crate::journal::Journal;
 use crate::pipeline::Pipeline;
-use crate::pipeline::plugins::{PluginSet, chain};
+use crate::pipeline::plugins::PluginSet;
 use crate::plugin::{Compiler, Registry};
 use crate::sandbox::{self, Sandbox};
 

@@ -8,9 +8,9 @@ use super::args::{Connection, TokenArgs, TokenCommand};
 use super::client::Client;
 use super::output::Output;
 use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::people::check_token_request;
-use crate::pipeline::plugins::chain;
 use crate::pipeline::token_line;
 
 pub(super) async fn run(args: TokenArgs, connection: &Connection, output: &Output) -> Done {

@@ -6,6 +6,7 @@ use serde::Deserialize as _;
 use staunch_core::policy::problem::Problem;
 
 use super::{Config, RawSource};
+use crate::causes::chain;
 use crate::intake::{Source, SourceConfig};
 
 impl Config {
@@ -39,14 +40,4 @@ fn without_value(message: &str) -> String {
         Some((_, expected)) if value => format!("a member has the wrong type, expected {expected}"),
         _ => message.to_owned(),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -206,8 +206,7 @@ pub(super) async fn export(
     }
     let journal = app.pipeline().journal();
     let exported = journal.export(to, request.payloads, |_| ()).await.map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::pipeline::plugins::chain(&error))
-            .at("to")
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export", crate::causes::chain(&error)).at("to")
     })?;
     Ok(Json(json!({ "size": exported.size, "to": request.to })))
 }

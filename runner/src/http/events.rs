@@ -1,7 +1,6 @@
 //! The journal as it grows: server-sent events, resumable by `Last-Event-ID`.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -17,9 +16,6 @@ use crate::journal::MAX_PAGE;
 /// Most entries fetched at once.
 const BATCH: u64 = 200;
 
-/// How often the journal is looked at when it does not grow.
-const PATIENCE: Duration = Duration::from_millis(200);
-
 /// Leaves of the journal from now on, or from behind `Last-Event-ID`; the event's id is the index.
 #[utoipa::path(get, path = "/v1/events", tag = "audit",
     responses((status = 200, content_type = "text/event-stream"), (status = 401, body = Problem)))]
@@ -31,16 +27,18 @@ pub(super) async fn stream(
     caller.may(&app, PersonAction::Read, Object::System)?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let from = last.map_or_else(|| app.pipeline().journal().size(), |index| index.saturating_add(1));
-    let batches = stream::unfold((app, from), |(app, from)| async move {
+    let growth = app.pipeline().journal().growth();
+    let batches = stream::unfold((app, growth, from), |(app, mut growth, from)| async move {
         loop {
             let journal = app.pipeline().journal();
             let to = journal.size().min(from.saturating_add(BATCH));
             if to > from {
                 let Ok(entries) = journal.entries(from, to, MAX_PAGE).await else { return None };
                 let next = entries.last().map_or(from, |entry| entry.index + 1);
-                return Some((entries, (app, next)));
+                return Some((entries, (app, growth, next)));
             }
-            tokio::time::sleep(PATIENCE).await;
+            // The journal is shut down when nobody can make it grow any more.
+            growth.changed().await.ok()?;
         }
     });
     let events = batches.flat_map(|entries| {

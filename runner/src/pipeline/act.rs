@@ -12,7 +12,7 @@ use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
 
 use super::drive::{End, Interrupted, end};
 use super::job::{self, Purpose};
-use super::ledger::recorded_calls;
+use super::ledger::{recorded_calls, recorded_steps};
 use super::live::{LiveRun, Wait};
 use super::planning::{self, describe, lines};
 use super::rule;
@@ -113,7 +113,7 @@ async fn fail(live: &LiveRun, run: &Run, reason: Reason) -> Result<StepEnd, Inte
         live.record(vec![fact], Wait::Rides).await?;
         return Ok(StepEnd::Stop);
     }
-    end(live, End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }).await?;
+    end(live, End::because(Outcome::Refused, reason)).await?;
     Ok(StepEnd::Over)
 }
 
@@ -196,7 +196,7 @@ async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd,
         Err(reason) => return fail(live, &run, reason).await,
     };
     let events = shared.events_of(&run.id).await?;
-    let done = (0u32..).take(run.steps.len()).map(|step| recorded_calls(&events, step)).collect();
+    let done = recorded_steps(&events, &run);
     let planned = match planning::plan_after(shared, live, &run, permit, done).await {
         Ok(planned) => planned,
         Err(over) => {
@@ -222,7 +222,7 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
     let message = failed.and_then(|step| step.error.clone());
     if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
         let outcome = if reason.code == Code::Cancelled { Outcome::Cancelled } else { Outcome::Unknown };
-        return Some(End { outcome, verdict: None, reason, decisions: Vec::new() });
+        return Some(End::because(outcome, reason));
     }
     if run.touched_the_world() {
         return match (kind, failed) {

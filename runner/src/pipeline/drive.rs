@@ -10,6 +10,7 @@ use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::permit::{ActPermit, PlanPermit};
+use staunch_core::policy::Person;
 use staunch_core::run::{Mode, Outcome, Run, State};
 use tokio::sync::oneshot;
 
@@ -50,7 +51,12 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn new(outcome: Outcome, code: Code, message: impl Into<String>) -> Self {
-        Self { outcome, verdict: None, reason: Reason::new(code, message), decisions: Vec::new() }
+        Self::because(outcome, Reason::new(code, message))
+    }
+
+    /// An end whose reason was given before.
+    pub(super) fn because(outcome: Outcome, reason: Reason) -> Self {
+        Self { outcome, verdict: None, reason, decisions: Vec::new() }
     }
 
     /// The fact that it is.
@@ -64,6 +70,13 @@ impl End {
         };
         Fact::RunEnded(leaf, Outside::Kept(outside))
     }
+}
+
+/// The fact that nobody waits for a run any more, with what was done as it is.
+pub(super) fn given_up(reason: Reason, by: Option<&Person>, comment: Option<String>) -> Fact {
+    let by = by.map(|person| person.name.clone());
+    let outside = payload::RunGivenUp { message: reason.message, by, comment };
+    Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside))
 }
 
 /// Drives a run until it has ended, or the journal fails.
@@ -215,8 +228,7 @@ async fn first_plan(
             Err(reason) => {
                 let facts = vec![
                     planned.fact(None, decisions, Vec::new()),
-                    End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }
-                        .fact(None, None),
+                    End::because(Outcome::Refused, reason).fact(None, None),
                 ];
                 live.record(facts, Wait::Durable).await?;
                 Ok(None)
@@ -244,7 +256,7 @@ fn after_plan(run: &Run, planned: &Planned, ruling: Ruling) -> Next {
         return Next::End(ruling.decisions, observed("the run was to plan only"));
     }
     if let Some(reason) = ruling.refused {
-        let over = End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() };
+        let over = End::because(Outcome::Refused, reason);
         return Next::End(ruling.decisions, over);
     }
     if ruling.observe {
@@ -331,13 +343,11 @@ async fn cross(
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
     if !live.look(Run::touched_the_world).await {
-        let over = End { outcome: Outcome::Expired, verdict: None, reason, decisions: Vec::new() };
+        let over = End::because(Outcome::Expired, reason);
         return end(live, over).await;
     }
     // What was done stays done, and the probes have the word about it.
-    let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
-    let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
-    live.record(vec![fact], Wait::Durable).await
+    live.record(vec![given_up(reason, None, None)], Wait::Durable).await
 }
 
 /// Baseline probes, then the plugins.
@@ -353,15 +363,13 @@ async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
 async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Interrupted> {
     if let Err(refusals) = shared.pre_gate_again(live).await {
         let reason = refused(refusals).reason;
-        let outside = payload::RunGivenUp { message: reason.message, by: None, comment: None };
-        let fact = Fact::RunGivenUp(event::RunGivenUp { code: reason.code }, Outside::Kept(outside));
-        live.record(vec![fact], Wait::Durable).await?;
+        live.record(vec![given_up(reason, None, None)], Wait::Durable).await?;
         return Ok(Acted::Done);
     }
     match live.look(gate::permit_again).await {
         Ok(permit) => act::act(shared, live, permit).await,
         Err(reason) => {
-            let over = End { outcome: Outcome::Failed, verdict: None, reason, decisions: Vec::new() };
+            let over = End::because(Outcome::Failed, reason);
             end(live, over).await?;
             Ok(Acted::Over)
         }

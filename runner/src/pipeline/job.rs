@@ -51,7 +51,7 @@ pub(super) fn make(
     let step = &run.steps[index];
     let Some(input) = &step.input else {
         let reason = Reason::new(Code::Internal, "the run's input was removed from the journal");
-        return Err(End { outcome: Outcome::Failed, verdict: None, reason, decisions: Vec::new() });
+        return Err(End::because(Outcome::Failed, reason));
     };
     let rules = shared.rules();
     let number = u32::try_from(index).unwrap_or(u32::MAX);

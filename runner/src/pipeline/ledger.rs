@@ -9,8 +9,10 @@ use staunch_core::event::{self, Event, Fact, Outside, payload};
 use staunch_core::plan::Recorded;
 use staunch_core::policy::guardrails::EffectQuestion;
 use staunch_core::policy::{PluginFacts, Policies};
+use staunch_core::run::Run;
 
-use super::live::{LiveRun, RecordError, Wait};
+use super::live::{LiveRun, Wait};
+use crate::causes::chain;
 use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict, access_of};
 
 /// Stack for one question to the guardrails, in bytes: several times what Cedar insists on.
@@ -66,17 +68,6 @@ impl StepLedger {
         }
         self.live.record(vec![fact], wait).await.map_err(|error| LedgerError(chain(&error)))
     }
-}
-
-fn chain(error: &RecordError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl Ledger for StepLedger {
@@ -142,6 +133,11 @@ impl Ledger for StepLedger {
         let outside = payload::CallDenied { call: call.clone(), answer: answer.clone() };
         Box::pin(self.note(Fact::CallDenied(leaf, Outside::Kept(outside)), Wait::Rides))
     }
+}
+
+/// The calls of every step of a run.
+pub(super) fn recorded_steps(events: &[Event], run: &Run) -> Vec<Vec<Recorded>> {
+    (0u32..).take(run.steps.len()).map(|step| recorded_calls(events, step)).collect()
 }
 
 /// The calls of one step, as the journal tells: what a replay answers from. A call whose payload was removed

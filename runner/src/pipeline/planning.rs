@@ -122,7 +122,7 @@ pub(super) async fn plan_after(
 
 /// A plugin that cannot be used refuses the run.
 pub(super) fn unusable(reason: Reason) -> End {
-    End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() }
+    End::because(Outcome::Refused, reason)
 }
 
 /// The result's summary, or how a run ends whose plugin did not return.

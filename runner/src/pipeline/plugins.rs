@@ -13,6 +13,7 @@ use staunch_core::id::Digest;
 use staunch_core::policy::{PluginFacts, PluginKind, Standing};
 
 use super::views::PluginRecord;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::Grant;
 use crate::plugin::{Compiler, Manifest, Registry, TrustPolicy, VerifiedPlugin};
@@ -340,17 +341,4 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
 fn limits_of(manifest: &Manifest) -> Limits {
     let limits = &manifest.limits;
     Limits { fuel: limits.fuel, memory: limits.memory, deadline: limits.deadline }
-}
-
-/// An error and its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -14,24 +14,25 @@ use super::drive::Start;
 use super::index::Identity;
 use super::live::{LiveRun, Wait};
 use super::shared::Shared;
-use super::{OpenError, next_page, views};
+use super::{OpenError, views};
 use crate::journal::ViewQuery;
 
-/// How many rows are read at once.
-const PAGE: u32 = 500;
+/// How many of the last alerts that are over are remembered; an older one is looked up when it is heard of again.
+const REMEMBERED: u32 = 500;
 
 /// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     remember_over(shared).await?;
-    each(shared, views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
-        remember(shared, &record)
-    })
-    .await?;
-    each(shared, views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
-    each(shared, views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
+    shared
+        .each_row(views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
+            remember(shared, &record)
+        })
+        .await?;
+    shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
+    shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut open: Vec<Run> = Vec::new();
     for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {
-        each(shared, views::RUN, Some(state.as_str()), |run| open.push(run)).await?;
+        shared.each_row(views::RUN, Some(state.as_str()), |run| open.push(run)).await?;
     }
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
@@ -45,33 +46,6 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
 fn remember(shared: &Shared, record: &AlertRecord) {
     if let Some(alert) = &record.alert {
         shared.alerts.put(Identity::of(&record.source, &alert.fingerprint), Known::from(record));
-    }
-}
-
-async fn each<T: serde::de::DeserializeOwned>(
-    shared: &Shared,
-    kind: &'static str,
-    state: Option<&str>,
-    mut take: impl FnMut(T),
-) -> Result<(), OpenError> {
-    let mut after = None;
-    loop {
-        let query = ViewQuery {
-            kind,
-            state: state.map(str::to_owned),
-            keys: [None, None, None],
-            after: after.take(),
-            limit: PAGE,
-            newest_first: false,
-        };
-        let rows = shared.scribe.journal().views(&query).await?;
-        for row in &rows {
-            take(views::read(&row.doc).map_err(OpenError::Row)?);
-        }
-        match next_page(&rows, PAGE) {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
     }
 }
 
@@ -101,7 +75,7 @@ async fn remember_over(shared: &Shared) -> Result<(), OpenError> {
         state: Some(Standing::Resolved.as_str().to_owned()),
         keys: [None, None, None],
         after: None,
-        limit: PAGE,
+        limit: REMEMBERED,
         newest_first: true,
     };
     let mut rows = shared.scribe.journal().views(&query).await?;

@@ -18,8 +18,8 @@ use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
 use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;
-use super::drive::{End, Start};
-use super::ledger::recorded_calls;
+use super::drive::{self, End, Start};
+use super::ledger::recorded_steps;
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::receive::{Request, new_run};
@@ -264,7 +264,7 @@ fn gate_of(ask: &Ask) -> Gate {
 async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
-    let done = (0u32..).take(run.steps.len()).map(|step| recorded_calls(&events, step)).collect();
+    let done = recorded_steps(&events, run);
     let planned = planning::plan_after(shared, live, run, permit, done)
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
@@ -305,7 +305,7 @@ async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<
 /// How a run ends that waited and that the rules, as they are now, do not let act.
 fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
     if let Some(reason) = ruling.refused.clone() {
-        return Some(End { outcome: Outcome::Refused, verdict: None, reason, decisions: Vec::new() });
+        return Some(End::because(Outcome::Refused, reason));
     }
     ruling
         .observe
@@ -370,8 +370,7 @@ fn given_up(
     if run.state != State::Running && !run.touched_the_world() {
         return End::new(outcome, code, message).fact(Some(&person.name), comment);
     }
-    let outside = payload::RunGivenUp { message: message.to_owned(), by: Some(person.name.clone()), comment };
-    Fact::RunGivenUp(event::RunGivenUp { code }, Outside::Kept(outside))
+    drive::given_up(Reason::new(code, message), Some(person), comment)
 }
 
 /// Ends a run that is no longer wanted. One that acts gets no further effect and ends by itself.

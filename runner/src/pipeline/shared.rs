@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Decision;
 use staunch_core::event::Event;
@@ -26,7 +27,7 @@ use super::plugins::Plugins;
 use super::rule;
 use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
-use super::{ReadError, RunEntry, drive, views};
+use super::{ReadError, RunEntry, drive, next_page, views};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
@@ -48,6 +49,9 @@ pub struct Rules {
     /// Digest over all policy files.
     pub policies_digest: Digest,
 }
+
+/// How many rows of a view are read at once.
+pub(super) const ROWS_AT_ONCE: u32 = 500;
 
 /// How many firings of one alert are looked through for the one that a late repeat is about.
 const EARLIER_FIRINGS: u32 = 8;
@@ -245,6 +249,34 @@ impl Shared {
     #[expect(clippy::unused_self, reason = "connectors will be told from here")]
     pub(super) fn announce_waiting(&self, live: &LiveRun) {
         tracing::info!(run.id = %live.id(), "run {} waits for people", live.id());
+    }
+
+    /// Hands over each row of a view, oldest first, a page at a time.
+    pub(super) async fn each_row<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        state: Option<&str>,
+        mut take: impl FnMut(T),
+    ) -> Result<(), ReadError> {
+        let mut after = None;
+        loop {
+            let query = ViewQuery {
+                kind,
+                state: state.map(str::to_owned),
+                keys: [None, None, None],
+                after: after.take(),
+                limit: ROWS_AT_ONCE,
+                newest_first: false,
+            };
+            let rows = self.scribe.journal().views(&query).await?;
+            for row in &rows {
+                take(views::read(&row.doc).map_err(ReadError::Row)?);
+            }
+            match next_page(&rows, ROWS_AT_ONCE) {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// The record of an alert.

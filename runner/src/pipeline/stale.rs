@@ -11,14 +11,13 @@ use tokio::time::MissedTickBehavior;
 use super::index::Identity;
 use super::scribe::Line;
 use super::shared::Shared;
-use super::{ReadError, next_page, views};
-use crate::journal::ViewQuery;
+use super::{ReadError, views};
 
 /// How often the firing alerts are looked at.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// How many rows are read at once.
-const PAGE: u32 = 500;
+/// How many alerts one sweep makes stale at the most.
+const MOST_AT_ONCE: usize = 1000;
 
 /// Looks from time to time, until the daemon drains.
 pub(super) async fn watch(shared: Arc<Shared>) {
@@ -35,31 +34,24 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 async fn sweep(shared: &Shared) -> Result<(), ReadError> {
     let rules = shared.rules();
-    let mut after = None;
-    loop {
-        let query = ViewQuery {
-            kind: views::ALERT,
-            state: Some(Standing::Firing.as_str().to_owned()),
-            keys: [None, None, None],
-            after: after.take(),
-            limit: PAGE,
-            newest_first: false,
-        };
-        let rows = shared.scribe.journal().views(&query).await?;
-        for row in &rows {
-            let record: AlertRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+    let now = shared.now();
+    let mut stale: Vec<(AlertRecord, TimeDelta)> = Vec::new();
+    let firing = Some(Standing::Firing.as_str());
+    shared
+        .each_row(views::ALERT, firing, |record: AlertRecord| {
             // A source that is gone is not heard of any more.
             let limit = rules.stale_after.get(&record.source).copied().unwrap_or_default();
             let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
-            if record.is_stale(shared.now(), limit) {
-                make_stale(shared, &record, limit).await?;
+            // What is over the bound is found by the next sweep.
+            if stale.len() < MOST_AT_ONCE && record.is_stale(now, limit) {
+                stale.push((record, limit));
             }
-        }
-        match next_page(&rows, PAGE) {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
+        })
+        .await?;
+    for (record, limit) in &stale {
+        make_stale(shared, record, *limit).await?;
     }
+    Ok(())
 }
 
 async fn make_stale(shared: &Shared, record: &AlertRecord, limit: TimeDelta) -> Result<(), ReadError> {

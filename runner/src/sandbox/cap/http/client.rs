@@ -16,6 +16,7 @@ use super::answer;
 use super::connect::Connector;
 use super::pool::{Connection, Place, Pool};
 use super::request::{Request, Response};
+use crate::causes::chain;
 use crate::sandbox::broker::{Failure, Site};
 use crate::sandbox::grants::HttpLeave;
 
@@ -168,14 +169,4 @@ fn place_of(url: &Url) -> Place {
         host: url.host_str().unwrap_or_default().to_owned(),
         port: url.port_or_known_default().unwrap_or_default(),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
