@@ -18,3 +18,5 @@ pub mod record;
 pub mod run;
 pub mod tlog;
 pub mod verify;
+pub mod window;
+pub mod zone;
