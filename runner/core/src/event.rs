@@ -17,7 +17,7 @@ use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::id::{AlertId, Digest, RunId, TokenId};
 use crate::plan::StepPlan;
-use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, ProbeAnswer, Verdict, VerifyPlan};
+use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -423,6 +423,66 @@ facts! {
         payload {
             /// Who, and what they said.
             approval: Approval,
+        }
+    }
+    /// Nobody answered for a while, and somebody else is told.
+    RunEscalated = "run-escalated" {
+        leaf {
+            /// The rung of the ladder, from 0.
+            rung: u32,
+            /// Who is told, by the name in the runbook.
+            to: String,
+        }
+        payload {}
+    }
+    /// A person took the run over, to do it by hand: it does no further effect.
+    RunTakenOver = "run-taken-over" {
+        leaf {}
+        payload {
+            /// Who.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
+    /// The run was given back: it is planned anew and asks anew.
+    RunGivenBack = "run-given-back" {
+        leaf {}
+        payload {
+            /// Who.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
+    /// A person broke the glass: the run passes what would have held it.
+    GlassBroken = "glass-broken" {
+        leaf {
+            /// What it passes.
+            passes: Passes,
+            /// The plan that was shown; none where there was no plan yet.
+            plan: Option<Digest>,
+        }
+        payload {
+            /// Who.
+            by: String,
+            /// Why: a justification that a second person reviews.
+            reason: String,
+        }
+    }
+    /// A second person looked at why the glass was broken.
+    JustificationReviewed = "justification-reviewed" {
+        leaf {
+            /// Which time that the glass of this run was broken, from 0.
+            glass: u32,
+            /// Whether it was justified.
+            justified: bool,
+        }
+        payload {
+            /// Who reviewed it.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
         }
     }
     /// The gate made an act permit.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 
-use crate::decision::{Code, Decision, Stage};
+use crate::decision::{Code, Decision, Outcome, Stage};
 use crate::policy::facts::Autonomy;
 use crate::policy::matcher::Matcher;
 
@@ -283,7 +283,7 @@ pub fn rule(
             }
             (Kind::Freeze, None, Some(by)) => {
                 let message = format!("{by} broke the glass: it passes the freeze {name}");
-                Decision::pass(now, Stage::Window, runbook, message)
+                Decision::new(now, Stage::Window, runbook, Outcome::Pass, Code::GlassBroken, message)
             }
             (Kind::BusinessHours { .. }, ..) => {
                 ruling.autonomy = ruling.autonomy.map(|autonomy| autonomy.min(Autonomy::Approve));

@@ -28,7 +28,7 @@ pub use guardrails::Guardrails;
 pub use people::{Object, People, Person, PersonAction};
 pub use problem::{Position, Problem};
 pub use routing::{Routed, Routing};
-pub use runbook::{Gate, Probe, ReadyProbe, Runbook, Separation, Step, Verify};
+pub use runbook::{Comment, Deputies, Gate, Probe, ReadyProbe, Runbook, Rung, Separation, Step, Verify};
 
 use crate::id::Digest;
 use crate::window::{self, Windows};

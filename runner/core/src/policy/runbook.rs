@@ -13,8 +13,10 @@ use super::problem::Position;
 use super::template::{Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
 
+mod gate;
 mod read;
 
+pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
 
 /// One runbook, checked and compiled.
@@ -66,42 +68,6 @@ impl Step {
     pub fn effects(&self, declared: Effects) -> Effects {
         self.effects.map_or(declared, |tightened| tightened.max(declared))
     }
-}
-
-/// Who must approve, how many, and for how long the question stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// How many people must approve.
-    pub approvals: u32,
-    /// The roles of which each of them must have one.
-    pub roles: Vec<String>,
-    /// How long the question stands.
-    pub expires: Duration,
-    /// Who does not count.
-    pub separation: Separation,
-}
-
-impl Default for Gate {
-    /// What holds without a `gate:`.
-    fn default() -> Self {
-        Self {
-            approvals: 1,
-            roles: vec!["operator".to_owned()],
-            expires: Duration::from_secs(30 * 60),
-            separation: Separation::Default,
-        }
-    }
-}
-
-/// Separation of duties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Separation {
-    /// The starter of a manual run, the signers of its plugins and earlier approvers do not count.
-    Default,
-    /// Only earlier approvers do not count.
-    None,
 }
 
 /// How recovery is verified.

@@ -177,7 +177,7 @@ fn every_say_has_its_reason_and_its_end() {
     assert_eq!(
         told,
         [
-            (Code::Passed, "ada broke the glass: it passes the freeze a"),
+            (Code::GlassBroken, "ada broke the glass: it passes the freeze a"),
             (Code::Window, "the maintenance window b covers it until 2026-05-03T00:00:00Z"),
         ]
     );
