@@ -18,6 +18,7 @@ use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::id::{AlertId, Digest, RunId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
+use crate::schedule::Occurrence;
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -124,105 +125,8 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
     Digest::of_parts(&[salt, bytes])
 }
 
-macro_rules! facts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
-        leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
-        payload { $($(#[doc = $pdoc:literal])+ $pfield:ident: $ptype:ty,)* }
-    })+) => {
-        /// What happened.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Fact {
-            $($(#[doc = $doc])+ $name($name, Outside<payload::$name>),)+
-        }
-
-        $(
-            $(#[doc = $doc])+
-            ///
-            /// The part that stays in the leaf.
-            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-            #[serde(deny_unknown_fields)]
-            pub struct $name { $($(#[doc = $ldoc])+ $(#[serde($($lattr)*)])? pub $lfield: $ltype,)* }
-        )+
-
-        /// The parts of events that came from outside.
-        pub mod payload {
-            use super::*;
-
-            $(
-                $(#[doc = $doc])+
-                ///
-                /// The part that came from outside.
-                #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-                #[serde(deny_unknown_fields)]
-                pub struct $name { $($(#[doc = $pdoc])+ pub $pfield: $ptype,)* }
-
-                impl $name {
-                    pub(super) const EMPTY: bool = {
-                        let fields: &[&str] = &[$(stringify!($pfield),)*];
-                        fields.is_empty()
-                    };
-                }
-            )+
-        }
-
-        impl Fact {
-            /// The word for its kind, as in the leaf.
-            #[must_use]
-            pub fn kind(&self) -> &'static str {
-                match self {
-                    $(Self::$name(..) => $kind,)+
-                }
-            }
-
-            /// All kinds.
-            pub const KINDS: &'static [&'static str] = &[$($kind,)+];
-        }
-
-        impl Event {
-            /// Leaf and payload of the event. `salt` must be fresh randomness: it keeps short payloads from being
-            /// guessed once they are removed.
-            ///
-            /// # Errors
-            /// [`EventError::TooLong`] when the leaf would not fit an entry bundle.
-            pub fn encode(&self, salt: [u8; 16]) -> Result<Encoded, EventError> {
-                match &self.fact {
-                    $(Fact::$name(leaf, outside) => {
-                        let bytes = if payload::$name::EMPTY { None } else { outside.get().map(json_bytes) };
-                        self.finish($kind, leaf, bytes, salt)
-                    })+
-                }
-            }
-
-            /// The event that leaf and payload tell. `payload` is `None` where the event has none, or where it
-            /// was removed.
-            ///
-            /// # Errors
-            /// [`EventError::Unreadable`] when the bytes are not an event that this version knows.
-            pub fn decode(leaf: &[u8], payload_bytes: Option<&[u8]>) -> Result<Self, EventError> {
-                let parsed: LeafIn<'_> = serde_json::from_slice(leaf).map_err(EventError::Unreadable)?;
-                let fact = match parsed.kind.as_str() {
-                    $($kind => {
-                        let leaf: $name = parse(parsed.fact.get().as_bytes())?;
-                        let outside = if payload::$name::EMPTY {
-                            Outside::Kept(parse(b"{}")?)
-                        } else {
-                            if parsed.payload.is_none() {
-                                return Err(EventError::PayloadMissing($kind));
-                            }
-                            payload_bytes.map_or(Ok(Outside::Removed), |bytes| parse(bytes).map(Outside::Kept))?
-                        };
-                        Fact::$name(leaf, outside)
-                    })+
-                    other => {
-                        let error = serde::de::Error::custom(format_args!("unknown kind {other:?}"));
-                        return Err(EventError::Unreadable(error));
-                    }
-                };
-                Ok(Self { at: parsed.at, run: parsed.run, alert: parsed.alert, fact })
-            }
-        }
-    };
-}
+#[macro_use]
+mod words;
 
 fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
@@ -669,6 +573,33 @@ facts! {
             comment: Option<String>,
             /// What was decided at the end.
             decisions: Vec<Decision>,
+        }
+    }
+    /// A time of a schedule came, and a run was made for it.
+    OccurrenceDue = "occurrence-due" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// Which time, and when it starts.
+            occurrence: Occurrence,
+            /// The run that was made for it.
+            made: RunId,
+        }
+        payload {}
+    }
+    /// A time of a schedule passed without a run.
+    OccurrenceMissed = "occurrence-missed" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// Which time, and when it would have started.
+            occurrence: Occurrence,
+            /// Why.
+            code: Code,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
         }
     }
     /// A plugin version was installed.

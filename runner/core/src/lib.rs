@@ -16,6 +16,7 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod run;
+pub mod schedule;
 pub mod tlog;
 pub mod verify;
 pub mod window;

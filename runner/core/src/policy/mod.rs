@@ -105,6 +105,7 @@ impl Policies {
         let runbooks = read_runbooks(&sorted.runbooks, &people, &mut problems);
         let cases = read_cases(&sorted.cases, &mut problems);
         let windows = read_windows(sorted.windows, &mut problems);
+        problems.extend(runbooks.iter().flat_map(|runbook| unknown_windows(runbook, &windows)));
         problems.sort();
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
@@ -250,6 +251,18 @@ fn unknown_roles(runbook: &Runbook, people: &People) -> Vec<Problem> {
         .map(|role| {
             let message = format!("neither Staunch nor people.cedar knows the role {role:?} of the gate");
             Problem::warning(&runbook.file, Position::START, message)
+        })
+        .collect()
+}
+
+/// A schedule that keeps clear of a window that does not exist would keep clear of nothing.
+fn unknown_windows(runbook: &Runbook, windows: &Windows) -> Vec<Problem> {
+    let named = runbook.schedule.iter().flat_map(|schedule| &schedule.blackout);
+    let unknown = named.filter(|name| windows.get(name).is_none());
+    unknown
+        .map(|name| {
+            let message = format!("blackout names the window {name:?}, which windows.yaml does not have");
+            Problem::error(&runbook.file, Position::START, message)
         })
         .collect()
 }

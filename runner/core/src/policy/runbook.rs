@@ -12,9 +12,11 @@ use super::matcher::Matcher;
 use super::problem::Position;
 use super::template::{Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
+use crate::schedule::Schedule;
 
 mod gate;
 mod read;
+mod schedule;
 
 pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
@@ -28,7 +30,9 @@ pub struct Runbook {
     pub description: String,
     /// Runbooks with a higher one come first when several match; 0 unless the file says otherwise.
     pub priority: i64,
-    /// All of them must match. None at all: it is started by hand only.
+    /// When it runs by the clock. `None`: it answers to alerts, or is started by hand.
+    pub schedule: Option<Schedule>,
+    /// All of them must match. None at all: it is started by hand or by its schedule only.
     pub matchers: Vec<Matcher>,
     /// What it acts on. `None`: what the alert says that it is about.
     pub target: Option<Template>,

@@ -115,3 +115,17 @@ fn plugins_not_installed_and_odd_roles_are_warnings() {
     );
     assert!(policies.missing_plugins(&BTreeSet::from(["restart-service".to_owned()])).is_empty());
 }
+
+#[test]
+fn a_blackout_must_name_a_window_that_there_is() {
+    let runbook = "runbook: nightly\nschedule: '0 3 * * *'\nblackout: [audit]\nsteps: [{ plugin: p }]\n";
+    let windows =
+        "- { name: audit, kind: freeze, from: 2026-05-01T00:00:00Z, until: 2026-05-02T00:00:00Z }\n";
+    let policies = load(&[("p/runbooks/n.yaml", runbook), ("p/windows.yaml", windows)]).unwrap();
+    assert_eq!(policies.windows().all().len(), 1);
+    let problems = load(&[("p/runbooks/n.yaml", runbook)]).unwrap_err();
+    assert_eq!(
+        problems,
+        ["p/runbooks/n.yaml:1:1: blackout names the window \"audit\", which windows.yaml does not have"]
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::schedule::BESIDE;
 use super::{Probe, Runbook, Step, Verify};
 use crate::id::Digest;
 use crate::policy::facts::{Autonomy, Effects};
@@ -11,7 +12,14 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 18] = [
+    "schedule",
+    BESIDE[0],
+    BESIDE[1],
+    BESIDE[2],
+    BESIDE[3],
+    BESIDE[4],
+    BESIDE[5],
     "runbook",
     "description",
     "priority",
@@ -24,7 +32,7 @@ const KEYS: [&str; 11] = [
     "undo",
     "parallel",
 ];
-const LATER: [&str; 4] = ["schedule", "group", "limits", "tell"];
+const LATER: [&str; 3] = ["group", "limits", "tell"];
 const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
@@ -68,6 +76,7 @@ impl Reading<'_> {
         });
         let priority = self
             .optional(fields, "priority", |this, node| this.reader.integer(node, "priority", -1000, 1000));
+        let schedule = self.schedule(fields);
         let matchers = self.matchers(fields);
         let target = self.optional(fields, "target", |this, node| this.template(node, "target"));
         let autonomy = self
@@ -80,6 +89,7 @@ impl Reading<'_> {
             name: name?.to_owned(),
             description: description.unwrap_or_default(),
             priority: priority.unwrap_or_default(),
+            schedule,
             matchers,
             target,
             autonomy: autonomy.unwrap_or(Autonomy::Approve),
@@ -112,6 +122,9 @@ impl Reading<'_> {
 
     fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
         let Some(node) = fields.get("match") else {
+            if fields.get("schedule").is_some() {
+                return Vec::new();
+            }
             let message = "without \"match\" this runbook is started by hand only; write \"match: []\" if so";
             self.reader.warning(fields.at(), message);
             return Vec::new();

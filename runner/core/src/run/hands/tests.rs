@@ -110,7 +110,7 @@ proptest! {
         for choice in choices {
             let held = run.held.is_some();
             if run.apply(&menu[choice]).is_ok() {
-                prop_assert!(!(held && matches!(choice, 2 | 3 | 4)));
+                prop_assert!(!(held && matches!(choice, 2..=4)));
             }
         }
     }
