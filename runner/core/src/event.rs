@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::alert::{Alert, Severity, Status};
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
-use crate::id::{AlertId, Digest, RunId, TokenId};
+use crate::id::{AlertId, Digest, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 use crate::schedule::Occurrence;
@@ -600,6 +600,36 @@ facts! {
         payload {
             /// Why, in a sentence.
             message: String,
+        }
+    }
+    /// A person made a silence.
+    SilenceCreated = "silence-created" {
+        leaf {
+            /// Its id.
+            id: SilenceId,
+            /// Its first instant.
+            starts_at: DateTime<Utc>,
+            /// The first instant after it.
+            ends_at: DateTime<Utc>,
+        }
+        payload {
+            /// Which labels, in Alertmanager's syntax.
+            matchers: Vec<String>,
+            /// Who made it.
+            by: String,
+            /// Why.
+            comment: String,
+        }
+    }
+    /// A person ended a silence before its time.
+    SilenceExpired = "silence-expired" {
+        leaf {
+            /// Its id.
+            id: SilenceId,
+        }
+        payload {
+            /// Who ended it.
+            by: String,
         }
     }
     /// A plugin version was installed.

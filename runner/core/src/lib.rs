@@ -17,6 +17,7 @@ pub mod policy;
 pub mod record;
 pub mod run;
 pub mod schedule;
+pub mod silence;
 pub mod tlog;
 pub mod verify;
 pub mod window;

@@ -77,7 +77,7 @@ fn kinds_are_distinct() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 7] = [
+const GOLDEN: [(&str, &str); 9] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -91,6 +91,11 @@ const GOLDEN: [(&str, &str); 7] = [
         r#"{"runbook":"r","occurrence":{"at":"2026-01-31T03:00:00Z","starts":"2026-01-31T03:00:00Z"},"code":"missed"}"#,
         r#"{"message":"m"}"#,
     ),
+    (
+        r#"{"id":"sil_00000000000000000000000000000007","starts_at":"2026-01-31T03:00:00Z","ends_at":"2026-01-31T04:00:00Z"}"#,
+        r#"{"matchers":["a=\"b\""],"by":"ada","comment":"c"}"#,
+    ),
+    (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
 ];
 
 #[test]
@@ -103,6 +108,8 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "justification-reviewed",
         "occurrence-due",
         "occurrence-missed",
+        "silence-created",
+        "silence-expired",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {
