@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::schedule::BESIDE;
-use super::{Probe, Runbook, Step, Verify};
+use super::{Probe, Runbook, Step, Verify, steps};
 use crate::id::Digest;
 use crate::policy::facts::{Autonomy, Effects};
 use crate::policy::matcher::{self, Matcher};
@@ -12,7 +12,7 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 21] = [
     "schedule",
     BESIDE[0],
     BESIDE[1],
@@ -30,10 +30,13 @@ const KEYS: [&str; 18] = [
     "gate",
     "verify",
     "undo",
+    "safe",
+    "cancel_when_resolved",
+    "tell",
     "parallel",
 ];
-const LATER: [&str; 3] = ["group", "limits", "tell"];
-const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
+const LATER: [&str; 2] = ["group", "limits"];
+const STEP_KEYS: [&str; 6] = ["plugin", "input", "effects", steps::KEYS[0], steps::KEYS[1], steps::KEYS[2]];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
 const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
@@ -62,13 +65,12 @@ pub fn read(file: &str, text: &str) -> Result<(Runbook, Vec<Problem>), Vec<Probl
 
 pub(super) struct Reading<'f> {
     pub(super) reader: Reader<'f>,
-    templates: Templates,
+    pub(super) templates: Templates,
 }
 
 impl Reading<'_> {
     fn runbook(&mut self, root: &Node, text: &str) -> Option<Runbook> {
         let fields = self.reader.fields_of_version(root, "the runbook", &KEYS, &LATER);
-        self.undo(fields);
         let name = self.reader.required(fields, "runbook", "the runbook");
         let name = name.and_then(|node| self.reader.name(node, "runbook"));
         let description = self.optional(fields, "description", |reading, node| {
@@ -96,6 +98,10 @@ impl Reading<'_> {
             steps,
             gate: gate.unwrap_or_default(),
             verify,
+            undo: self.undo(fields),
+            safe: self.flag(fields, "safe"),
+            cancel_when_resolved: self.flag(fields, "cancel_when_resolved"),
+            tell: self.tell(fields),
             parallel: parallel.unwrap_or_default(),
             file: self.reader.file().to_owned(),
             digest: Digest::of(text.as_bytes()),
@@ -110,14 +116,6 @@ impl Reading<'_> {
         read: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
         fields.get(key).and_then(|node| read(self, node))
-    }
-
-    /// The one word of `undo` that this version knows is the one that asks for nothing.
-    fn undo(&mut self, fields: Fields<'_>) {
-        let Some(node) = fields.get("undo") else { return };
-        if self.reader.text(node, "undo").is_some_and(|text| text != "never") {
-            self.reader.error(node.at, "\"undo\" other than \"never\" is not available in this version");
-        }
     }
 
     fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
@@ -145,13 +143,13 @@ impl Reading<'_> {
         matchers
     }
 
-    fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
+    pub(super) fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
         let text = self.reader.text(node, key)?;
         let compiled = self.templates.compile(key, text);
         compiled.map_err(|error| self.template_error(node.at, &error.key, &error.message)).ok()
     }
 
-    fn template_error(&mut self, at: Position, key: &str, message: &str) {
+    pub(super) fn template_error(&mut self, at: Position, key: &str, message: &str) {
         self.reader.error(at, format!("template {key:?}: {message}"));
     }
 
@@ -175,7 +173,16 @@ impl Reading<'_> {
             Some(node) => self.input(&format!("{what}.input"), node),
             None => Some(Input::Literal(serde_json::json!({}))),
         };
-        Some(Step { plugin: plugin?.to_owned(), input: input?, effects, at: node.at })
+        let steps::Flow { when, retry, on_failure } = self.flow(fields, &what);
+        Some(Step {
+            plugin: plugin?.to_owned(),
+            input: input?,
+            effects,
+            when,
+            retry,
+            on_failure,
+            at: node.at,
+        })
     }
 
     fn input(&mut self, key: &str, node: &Node) -> Option<Input> {
