@@ -17,10 +17,12 @@ use crate::schedule::Schedule;
 mod gate;
 mod read;
 mod schedule;
+pub mod sequence;
 mod steps;
 
 pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
+use sequence::{ReadyRequest, Request};
 pub use steps::{OnFailure, Retry, Undo};
 
 /// One runbook, checked and compiled.
@@ -131,6 +133,11 @@ pub enum Probe {
         /// The state that passes.
         state: String,
     },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<Request>,
+    },
     /// The `verify` export of the first step's plugin.
     Plugin,
 }
@@ -163,6 +170,11 @@ pub enum ReadyProbe {
         unit: String,
         /// The state that passes.
         state: String,
+    },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<ReadyRequest>,
     },
     /// The `verify` export of the first step's plugin.
     Plugin {},
@@ -228,6 +240,9 @@ impl Runbook {
             Probe::Service { unit, state } => {
                 ReadyProbe::Service { unit: render(unit)?, state: state.clone() }
             }
+            Probe::Sequence { requests } => ReadyProbe::Sequence {
+                requests: requests.iter().map(|request| request.ready(render)).collect::<Result<_, _>>()?,
+            },
             Probe::Plugin => ReadyProbe::Plugin {},
         })
     }

@@ -38,7 +38,7 @@ const KEYS: [&str; 21] = [
 const LATER: [&str; 2] = ["group", "limits"];
 const STEP_KEYS: [&str; 6] = ["plugin", "input", "effects", steps::KEYS[0], steps::KEYS[1], steps::KEYS[2]];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
-const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
+const PROBES: [&str; 6] = ["http", "sequence", "tcp", "alert_resolved", "service", "plugin"];
 const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
 /// The most steps of one runbook.
@@ -228,6 +228,7 @@ impl Reading<'_> {
         let what = format!("{key}.{}", entry.key);
         match entry.key.as_str() {
             "http" => self.http_probe(&what, &entry.node),
+            "sequence" => self.sequence(&what, &entry.node).map(|requests| Probe::Sequence { requests }),
             "tcp" => {
                 let fields = self.reader.fields(&entry.node, &what, &["address"]);
                 Some(Probe::Tcp { address: self.required_template(fields, "address", &what)? })
@@ -253,15 +254,20 @@ impl Reading<'_> {
     fn http_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
         let fields = self.reader.fields(node, what, &["url", "method", "status", "body_contains"]);
         let url = self.required_template(fields, "url", what);
+        let (method, status) = self.method_and_status(fields);
+        let body_contains = self.optional(fields, "body_contains", |this, node| {
+            this.template(node, &format!("{what}.body_contains"))
+        });
+        Some(Probe::Http { url: url?, method, status, body_contains })
+    }
+
+    pub(super) fn method_and_status(&mut self, fields: Fields<'_>) -> (String, Option<u16>) {
         let words = [("GET", "GET"), ("HEAD", "HEAD")];
         let method = self.optional(fields, "method", |this, node| this.reader.word(node, "method", &words));
         let status = self
             .optional(fields, "status", |this, node| this.reader.integer(node, "status", 100, 599))
             .and_then(|status| u16::try_from(status).ok());
-        let body_contains = self.optional(fields, "body_contains", |this, node| {
-            this.template(node, &format!("{what}.body_contains"))
-        });
-        Some(Probe::Http { url: url?, method: method.unwrap_or("GET").to_owned(), status, body_contains })
+        (method.unwrap_or("GET").to_owned(), status)
     }
 
     fn service_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
