@@ -221,7 +221,15 @@ pub(super) async fn approve(
             let Some(plan) = run.plan.filter(|plan| *plan == shown) else {
                 return Err(Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() });
             };
-            let approval = Approval { by: person.name.clone(), at: now, plan, comment };
+            let approval = Approval {
+                by: person.name.clone(),
+                at: now,
+                plan,
+                comment,
+                subject: None,
+                roles: person.roles.iter().cloned().collect(),
+                policy: Some(run.policy),
+            };
             let leaf = event::RunApproved { plan, policy: run.policy };
             Ok(vec![Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval }))])
         })

@@ -24,7 +24,6 @@ use super::drive::Start;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
-use super::rule;
 use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
 use super::{Cursor, Listed, Listing, ReadError, RunEntry, drive, next_page, views};
@@ -242,7 +241,7 @@ impl Shared {
     /// The question that the runbook's gate puts to people.
     pub(super) fn question_for(&self, run: &Run) -> Ask {
         let gate = self.runbook(&run.runbook).map(|runbook| runbook.gate.clone()).unwrap_or_default();
-        rule::ask(&gate, self.now())
+        Ask::new(&gate, self.now())
     }
 
     /// Tells in the log that a run waits for people.
