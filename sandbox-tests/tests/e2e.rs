@@ -13,8 +13,10 @@ mod e2e {
     mod life;
     mod real_alerts;
     mod refusals;
+    mod repeated;
     mod road;
     mod service;
     mod tamper;
     mod unplanned;
+    mod views;
 }

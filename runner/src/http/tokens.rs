@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,14 +60,15 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     request: Result<Json<TokenRequest>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Value>), Problem> {
     caller.may(&app, PersonAction::ManageTokens, Object::System)?;
     let TokenRequest { name, roles, expires } = body(request)?;
     check_token_request(&name, &roles)
         .map_err(|message| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", message))?;
     let (record, token) = app.pipeline().create_token(&name, roles, expires, &caller.0.name).await?;
     let answer = json!({ "id": record.id, "name": record.name, "token": token, "expires": record.expires });
-    Ok((StatusCode::CREATED, Json(answer)))
+    // Nobody on the way stores it, and neither does the daemon for a repeated request.
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)))
 }
 
 /// Takes a token back.
