@@ -60,7 +60,7 @@ pub use open::{DEFAULT_HEARTBEAT, MakeHeartbeat, Options, RESERVE_BYTES};
 pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, Proved, check_proof};
 pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery};
 pub use rebuild::{FoldError, Rebuilt};
-pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify};
+pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with};
 
 use health::{Health, HealthCell};
 use note::NoteSigner;

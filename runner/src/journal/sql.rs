@@ -81,8 +81,9 @@ pub(super) const WITH_PAYLOADS: &str = "SELECT journal.idx, leaf, payloads.idx, 
     FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
     WHERE journal.idx >= ? AND journal.idx < ? ORDER BY journal.idx";
 pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? ORDER BY idx LIMIT ?";
-pub(super) const RUN_ENTRIES: &str =
-    "SELECT idx, run, leaf FROM journal WHERE run = ? AND idx >= ? ORDER BY idx LIMIT ?";
+pub(super) const RUN_ENTRIES: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
+    FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
+    WHERE run = ? AND journal.idx >= ? ORDER BY journal.idx LIMIT ?";
 pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
 pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
 
