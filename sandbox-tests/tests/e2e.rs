@@ -7,6 +7,7 @@ mod e2e {
 
     mod approvals;
     mod bad_input;
+    mod commands;
     mod crash;
     mod dedup;
     mod disk;
