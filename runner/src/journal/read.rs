@@ -67,6 +67,7 @@ pub struct ViewQuery {
 
 type ViewColumns = (String, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
 pub(super) type PayloadColumns = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+pub(super) type JoinedColumns = (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
 type EntryColumns = (i64, Option<String>, Vec<u8>);
 
 fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
@@ -105,22 +106,26 @@ impl Journal {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// The entries of one run from `from` on, in order.
+    /// The entries of one run from `from` on, in order, each with its payload; `None` where it has none.
     ///
     /// # Errors
-    /// [`JournalError::Database`].
+    /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn run_entries(
         &self,
         run: &str,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<StoredEntry>, JournalError> {
+    ) -> Result<Vec<(StoredEntry, Option<StoredPayload>)>, JournalError> {
         let query = sqlx::query_as(sql::RUN_ENTRIES).bind(run).bind(signed(from)).bind(limit.min(MAX_PAGE));
-        let rows: Vec<EntryColumns> = query
+        let rows: Vec<JoinedColumns> = query
             .fetch_all(&self.inner.pool)
             .await
             .map_err(JournalError::database("read a run's entries"))?;
-        Ok(rows.into_iter().map(entry).collect())
+        let joined = rows.into_iter().map(|(index, leaf, has_payload, salt, bytes)| {
+            let payload = has_payload.map(|_| StoredPayload::from_row(salt, bytes)).transpose()?;
+            Ok((StoredEntry { index: index.unsigned_abs(), run: Some(run.to_owned()), leaf }, payload))
+        });
+        joined.collect()
     }
 
     /// The payload of an entry; `None` when it has none.

@@ -55,6 +55,15 @@ pub(super) const SCHEMA: &str = "
     COMMIT;
 ";
 
+/// Tables that older journals of this version do not have yet. What an older program does not know, it leaves alone.
+pub(super) const LATER_TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS requests (
+        id TEXT PRIMARY KEY, since INTEGER NOT NULL, request TEXT NOT NULL,
+        status INTEGER, media_type TEXT, answer BLOB
+    );
+    CREATE INDEX IF NOT EXISTS requests_since ON requests (since);
+";
+
 /// SQLite: `sqlite_master`.
 pub(super) const HAS_SCHEMA: &str =
     "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'";
@@ -71,8 +80,9 @@ pub(super) const WITH_PAYLOADS: &str = "SELECT journal.idx, leaf, payloads.idx, 
     FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
     WHERE journal.idx >= ? AND journal.idx < ? ORDER BY journal.idx";
 pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? ORDER BY idx LIMIT ?";
-pub(super) const RUN_ENTRIES: &str =
-    "SELECT idx, run, leaf FROM journal WHERE run = ? AND idx >= ? ORDER BY idx LIMIT ?";
+pub(super) const RUN_ENTRIES: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
+    FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
+    WHERE run = ? AND journal.idx >= ? ORDER BY journal.idx LIMIT ?";
 pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
 pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
 
@@ -95,6 +105,18 @@ pub(super) const PROBE: &str = "INSERT INTO meta (key, value) VALUES ('probe', '
     ON CONFLICT (key) DO UPDATE SET value = CASE meta.value WHEN '0' THEN '1' ELSE '0' END";
 /// SQLite: folds the write-ahead log into the database file.
 pub(super) const FOLD_WAL: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+pub(super) const TAKEN_REQUEST: &str =
+    "SELECT request, status, media_type, answer FROM requests WHERE id = ? AND since > ?";
+/// Those that are over go, then the oldest of those that are too many.
+pub(super) const TAKE_REQUEST: &str = "BEGIN IMMEDIATE;
+    DELETE FROM requests WHERE since <= ?;
+    DELETE FROM requests WHERE since <= (SELECT since FROM requests ORDER BY since DESC LIMIT 1 OFFSET ?);
+    INSERT INTO requests (id, since, request) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING;
+    COMMIT";
+pub(super) const KEEP_ANSWER: &str =
+    "UPDATE requests SET status = ?, media_type = ?, answer = ? WHERE id = ?";
+pub(super) const FORGET_REQUEST: &str = "DELETE FROM requests WHERE id = ?";
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";

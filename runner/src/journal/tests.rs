@@ -1,5 +1,6 @@
 //! The journal's laws, over a real database in a temporary directory.
 
+mod answers;
 mod crash;
 mod disk;
 mod export;

@@ -25,6 +25,7 @@ mod rule;
 pub mod scribe;
 mod shared;
 mod stale;
+mod tokens;
 pub mod turns;
 mod verification;
 pub mod views;
@@ -36,7 +37,7 @@ use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Reason;
 use staunch_core::event::{self, Event, Fact, Outside, payload};
-use staunch_core::id::{AlertId, Digest, RunId, TokenId};
+use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, State};
@@ -45,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError, StoredPayload, ViewCursor, ViewQuery, ViewRow};
-use crate::people::{TokenRecord, Tokens, new_token};
+use crate::people::Tokens;
 use crate::plugin::VerifiedPlugin;
 use crate::sandbox::Sandbox;
 use live::{LiveRun, RecordError};
@@ -56,6 +57,7 @@ use shared::Shared;
 pub use receive::Accepted;
 pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
 pub use shared::Rules;
+pub use tokens::{list_tokens, revocation, token_line};
 
 /// Why something that was asked for is not done.
 #[derive(Debug, thiserror::Error)]
@@ -208,6 +210,20 @@ impl std::str::FromStr for Cursor {
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
     let last = rows.last().filter(|_| rows.len() >= limit as usize)?;
     Some(ViewCursor { id: last.id.clone() })
+}
+
+/// A page of a view, newest first.
+async fn list<T: DeserializeOwned>(
+    journal: &Journal,
+    kind: &'static str,
+    listing: Listing,
+) -> Result<Listed<T>, ReadError> {
+    let Listing { state, keys, after, limit } = listing;
+    let after = after.map(|Cursor(cursor)| cursor);
+    let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
+    let rows = journal.views(&query).await?;
+    let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
+    Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
 }
 
 /// What a listing gave.
@@ -522,25 +538,12 @@ impl Pipeline {
         self.list(views::ALERT, listing).await
     }
 
-    /// Access tokens, newest first.
-    ///
-    /// # Errors
-    /// When the views cannot be read.
-    pub async fn list_tokens(&self, listing: Listing) -> Result<Listed<TokenRecord>, ReadError> {
-        self.list(views::TOKEN, listing).await
-    }
-
     async fn list<T: DeserializeOwned>(
         &self,
         kind: &'static str,
         listing: Listing,
     ) -> Result<Listed<T>, ReadError> {
-        let Listing { state, keys, after, limit } = listing;
-        let after = after.map(|Cursor(cursor)| cursor);
-        let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
-        let rows = self.journal().views(&query).await?;
-        let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
-        Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
+        list(self.journal(), kind, listing).await
     }
 
     /// Other secrets, in force for the next call.
@@ -568,42 +571,6 @@ impl Pipeline {
     /// When the journal cannot be read.
     pub async fn events_of(&self, run: &RunId) -> Result<Vec<Event>, ScribeError> {
         self.0.events_of(run).await
-    }
-
-    /// Makes an access token; the text is shown once and kept nowhere.
-    ///
-    /// # Errors
-    /// When the journal does not take it.
-    pub async fn create_token(
-        &self,
-        name: &str,
-        roles: Vec<String>,
-        expires: Option<chrono::DateTime<chrono::Utc>>,
-        by: &str,
-    ) -> Result<(TokenRecord, String), Refusal> {
-        let (line, record, token) = token_line(&self.0.scribe, name, roles, expires, by);
-        self.0.scribe.commit(vec![line]).await?;
-        self.0.tokens.put(record.clone());
-        Ok((record, token))
-    }
-
-    /// Takes an access token back.
-    ///
-    /// # Errors
-    /// When there is none, or the journal does not take it.
-    pub async fn revoke_token(&self, id: &TokenId, by: &str) -> Result<TokenRecord, Refusal> {
-        let not_found = || Refusal::NotFound { what: "token", id: id.to_string() };
-        let row = self.journal().view(views::TOKEN, id.as_str()).await.map_err(ReadError::from)?;
-        let row = row.ok_or_else(not_found)?;
-        let mut record: TokenRecord = views::read(&row.doc).map_err(ReadError::Row)?;
-        let outside = payload::TokenRevoked { by: by.to_owned() };
-        let fact = Fact::TokenRevoked(event::TokenRevoked { token: id.clone() }, Outside::Kept(outside));
-        let event = self.0.scribe.event(None, None, fact);
-        record.revoked_at = Some(event.at);
-        let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
-        self.0.scribe.commit(vec![line]).await?;
-        self.0.tokens.put(record.clone());
-        Ok(record)
     }
 
     /// Writes down that a plugin was installed, and lets it run.
@@ -637,32 +604,4 @@ impl Pipeline {
             tracing::warn!(error = %error, "the end of the daemon is not in the journal");
         }
     }
-}
-
-/// The journal's line for a new token, its record, and the text to show once.
-#[must_use]
-pub fn token_line(
-    scribe: &Scribe,
-    name: &str,
-    roles: Vec<String>,
-    expires: Option<chrono::DateTime<chrono::Utc>>,
-    by: &str,
-) -> (Line, TokenRecord, String) {
-    let token = new_token();
-    let id = TokenId::from_bits(scribe.clock().id_bits());
-    let leaf = event::TokenCreated { token: id.clone(), roles: roles.clone(), expires };
-    let hash = Digest::of(token.as_bytes());
-    let outside = payload::TokenCreated { name: name.to_owned(), hash, by: by.to_owned() };
-    let event = scribe.event(None, None, Fact::TokenCreated(leaf, Outside::Kept(outside)));
-    let record = TokenRecord {
-        id,
-        name: name.to_owned(),
-        roles,
-        hash: Some(hash),
-        created_at: event.at,
-        expires,
-        revoked_at: None,
-    };
-    let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
-    (line, record, token)
 }

@@ -324,11 +324,12 @@ pub(super) async fn entries_of(journal: &Journal, run: &RunId) -> Result<Vec<Run
     let mut from = 0;
     loop {
         let page = journal.run_entries(run.as_str(), from, MAX_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
+        let Some((last, _)) = page.last() else { return Ok(all) };
         from = last.index + 1;
-        for entry in page {
-            let payload = journal.payload(entry.index).await?;
-            all.push(RunEntry { index: entry.index, leaf: entry.leaf, payload });
-        }
+        all.extend(page.into_iter().map(|(entry, payload)| RunEntry {
+            index: entry.index,
+            leaf: entry.leaf,
+            payload,
+        }));
     }
 }
