@@ -210,7 +210,7 @@ pub(super) async fn approve(
     let changed =
         shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
     if run.plan != Some(shown) {
-        return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
+        return Err(Refusal::PlanChanged { run: Box::new(Run::clone(&run)), changes: Vec::new() });
     }
     if old || changed {
         replan(shared, live, &run).await?;
@@ -307,7 +307,7 @@ async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<
     if same {
         return Ok(());
     }
-    Err(Refusal::PlanChanged { run: Box::new(live.snapshot().await), changes })
+    Err(Refusal::PlanChanged { run: Box::new(Run::clone(&*live.snapshot().await)), changes })
 }
 
 /// How a run ends that waited and that the rules, as they are now, do not let act.

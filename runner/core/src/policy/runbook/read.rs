@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::schedule::BESIDE;
 use super::{Probe, Runbook, Step, Verify, steps};
 use crate::id::Digest;
+use crate::policy::duration;
 use crate::policy::facts::{Autonomy, Effects};
 use crate::policy::matcher::{self, Matcher};
 use crate::policy::problem::{Position, Problem};
@@ -213,8 +214,31 @@ impl Reading<'_> {
         if items.is_empty() || items.len() > MOST_PROBES {
             self.reader.error(probes.at, format!("verify.probes must be from 1 to {MOST_PROBES}"));
         }
-        let probes = items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        let probes: Vec<Probe> =
+            items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        self.provable(fields, within, stable_for, &probes);
         Some(Verify { within, stable_for, interval, probes })
+    }
+
+    /// Refuses what can never come to `fixed`, and warns of what can never come to `not-fixed`.
+    fn provable(&mut self, fields: Fields<'_>, within: Duration, stable_for: Duration, probes: &[Probe]) {
+        if stable_for > within {
+            let message = format!(
+                "verify.stable_for ({}) is longer than verify.within ({}): such a run could never end fixed",
+                duration::print(stable_for),
+                duration::print(within)
+            );
+            match fields.get("stable_for") {
+                Some(node) => self.reader.error(node.at, message),
+                None => self.reader.warning(fields.at(), format!("{message}; write a shorter stable_for")),
+            }
+        }
+        let passive = |probe: &Probe| matches!(probe, Probe::AlertResolved);
+        if !probes.is_empty() && probes.iter().all(passive) {
+            let message = "alert_resolved can pass but not fail: without another probe such a run ends fixed or \
+                           unknown, never not-fixed";
+            self.reader.warning(fields.get("probes").map_or(fields.at(), |node| node.at), message);
+        }
     }
 
     fn probe(&mut self, index: usize, node: &Node) -> Option<Probe> {

@@ -177,3 +177,29 @@ fn without_match_it_is_for_hands_only_and_says_so() {
     assert!(runbook.matchers.is_empty());
     assert!(warnings[0].to_string().starts_with("r.yaml:1:1: warning: without \"match\""));
 }
+
+#[test]
+fn what_the_probes_can_never_show_is_refused_or_warned_of() {
+    let with = |verify: &str| {
+        format!("runbook: a\nmatch: ['x=\"y\"']\nsteps: [{{ plugin: p }}]\nverify: {verify}\n")
+    };
+    let tcp = "probes: [{ tcp: { address: 'a:1' } }]";
+    let refused = problems(&with(&format!("{{ within: 10s, stable_for: 11s, {tcp} }}")));
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].starts_with("r.yaml:4:36: verify.stable_for (11s) is longer"), "{refused:?}");
+    let warnings = |verify: &str| read("r.yaml", &with(verify)).unwrap().1;
+    for (verify, wanted) in [
+        (format!("{{ within: 20s, {tcp} }}"), "verify.stable_for (30s) is longer"),
+        ("{ probes: [{ alert_resolved: {} }] }".to_owned(), "never not-fixed"),
+    ] {
+        let found = warnings(&verify);
+        assert_eq!(found.len(), 1, "{verify}: {found:?}");
+        assert!(!found[0].is_error() && found[0].message.contains(wanted), "{found:?}");
+    }
+    for verify in [
+        format!("{{ within: 10s, stable_for: 10s, {tcp} }}"),
+        "{ probes: [{ alert_resolved: {} }, { plugin: {} }] }".to_owned(),
+    ] {
+        assert_eq!(warnings(&verify), [], "{verify}");
+    }
+}
