@@ -17,5 +17,6 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod run;
+pub mod standing;
 pub mod tlog;
 pub mod verify;
