@@ -12,6 +12,7 @@ pub mod effect;
 pub mod event;
 pub mod gate;
 pub mod id;
+pub mod limit;
 pub mod permit;
 pub mod plan;
 pub mod policy;

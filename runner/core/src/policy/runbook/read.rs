@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gate, Probe, Runbook, Separation, Step, Verify};
+use super::{Gate, Runbook, Separation, Step, Verify, limits, probe};
 use crate::id::Digest;
 use crate::policy::facts::{Autonomy, Effects};
 use crate::policy::matcher::{self, Matcher};
@@ -11,7 +11,7 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "runbook",
     "description",
     "priority",
@@ -23,13 +23,14 @@ const KEYS: [&str; 11] = [
     "verify",
     "undo",
     "parallel",
+    "group",
+    "limits",
 ];
-const LATER: [&str; 4] = ["schedule", "group", "limits", "tell"];
+const LATER: [&str; 2] = ["schedule", "tell"];
 const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
 const GATE_KEYS: [&str; 4] = ["approvals", "roles", "expires", "separation"];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
-const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
 /// The most steps of one runbook.
 const MOST_STEPS: usize = 32;
@@ -77,6 +78,8 @@ impl Reading<'_> {
         let gate = self.optional(fields, "gate", |this, node| Some(this.gate(node)));
         let verify = self.optional(fields, "verify", Self::verify);
         let parallel = self.optional(fields, "parallel", |this, node| this.reader.boolean(node, "parallel"));
+        let group = limits::group(&mut self.reader, fields);
+        let limits = limits::read(&mut self.reader, fields);
         Some(Runbook {
             name: name?.to_owned(),
             description: description.unwrap_or_default(),
@@ -88,6 +91,8 @@ impl Reading<'_> {
             gate: gate.unwrap_or_default(),
             verify,
             parallel: parallel.unwrap_or_default(),
+            group,
+            limits,
             file: self.reader.file().to_owned(),
             digest: Digest::of(text.as_bytes()),
             templates: Templates::new(self.reader.file()),
@@ -225,63 +230,12 @@ impl Reading<'_> {
         if items.is_empty() || items.len() > MOST_PROBES {
             self.reader.error(probes.at, format!("verify.probes must be from 1 to {MOST_PROBES}"));
         }
-        let probes = items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
-        Some(Verify { within, stable_for, interval, probes })
-    }
-
-    fn probe(&mut self, index: usize, node: &Node) -> Option<Probe> {
-        let key = format!("verify.probes[{index}]");
-        let fields = self.reader.fields(node, &key, &PROBES);
-        let [entry] = fields.entries() else {
-            let valid = PROBES.join(", ");
-            self.reader.error(node.at, format!("{key} must have exactly one key of {valid}"));
-            return None;
-        };
-        let what = format!("{key}.{}", entry.key);
-        match entry.key.as_str() {
-            "http" => self.http_probe(&what, &entry.node),
-            "tcp" => {
-                let fields = self.reader.fields(&entry.node, &what, &["address"]);
-                Some(Probe::Tcp { address: self.required_template(fields, "address", &what)? })
-            }
-            "service" => self.service_probe(&what, &entry.node),
-            "alert_resolved" => {
-                self.reader.fields(&entry.node, &what, &[]);
-                Some(Probe::AlertResolved)
-            }
-            "plugin" => {
-                self.reader.fields(&entry.node, &what, &[]);
-                Some(Probe::Plugin)
-            }
-            _ => None,
-        }
-    }
-
-    fn required_template(&mut self, fields: Fields<'_>, key: &str, what: &str) -> Option<Template> {
-        let node = self.reader.required(fields, key, what)?;
-        self.template(node, &format!("{what}.{key}"))
-    }
-
-    fn http_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
-        let fields = self.reader.fields(node, what, &["url", "method", "status", "body_contains"]);
-        let url = self.required_template(fields, "url", what);
-        let words = [("GET", "GET"), ("HEAD", "HEAD")];
-        let method = self.optional(fields, "method", |this, node| this.reader.word(node, "method", &words));
-        let status = self
-            .optional(fields, "status", |this, node| this.reader.integer(node, "status", 100, 599))
-            .and_then(|status| u16::try_from(status).ok());
-        let body_contains = self.optional(fields, "body_contains", |this, node| {
-            this.template(node, &format!("{what}.body_contains"))
+        let probes = items.iter().enumerate().filter_map(|(index, item)| {
+            let key = format!("verify.probes[{index}]");
+            probe::read(&mut self.reader, &mut self.templates, &key, item, &PROBES)
         });
-        Some(Probe::Http { url: url?, method: method.unwrap_or("GET").to_owned(), status, body_contains })
-    }
-
-    fn service_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
-        let fields = self.reader.fields(node, what, &["unit", "state"]);
-        let unit = self.required_template(fields, "unit", what);
-        let words = UNIT_STATES.map(|state| (state, state));
-        let state = self.optional(fields, "state", |this, node| this.reader.word(node, "state", &words));
-        Some(Probe::Service { unit: unit?, state: state.unwrap_or("active").to_owned() })
+        let probes = probes.collect();
+        Some(Verify { within, stable_for, interval, probes })
     }
 }
 

@@ -104,8 +104,6 @@ fn parts_of_later_versions_are_refused_not_ignored() {
     let base = "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n";
     for part in [
         "schedule: '0 3 * * 1-5'",
-        "group: web",
-        "limits: { per_target: 1 per 10m }",
         "tell: [team-chat]",
         "undo: when-not-fixed",
         "gate: { escalate: [{ after: 10m, to: someone }] }",
