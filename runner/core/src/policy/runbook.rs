@@ -12,9 +12,12 @@ use super::matcher::Matcher;
 use super::problem::Position;
 use super::template::{Condition, Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
+use crate::limit::Limits;
 use crate::schedule::Schedule;
 
 mod gate;
+mod limits;
+pub(crate) mod probe;
 mod read;
 mod schedule;
 pub mod sequence;
@@ -58,6 +61,10 @@ pub struct Runbook {
     pub tell: Vec<String>,
     /// Whether it may act on a target on which another run acts.
     pub parallel: bool,
+    /// The group that its targets belong to, and where the file says so.
+    pub group: Option<(String, Position)>,
+    /// How much it may do, how fast, to how many targets at once.
+    pub limits: Limits,
     /// The file that it was read from.
     pub file: String,
     /// The digest of that file.
@@ -223,27 +230,6 @@ impl Runbook {
     /// When a template in one of them cannot be rendered.
     pub fn probes(&self, values: &Values) -> Result<Vec<ReadyProbe>, TemplateError> {
         let probes = self.verify.iter().flat_map(|verify| &verify.probes);
-        probes.map(|probe| self.ready(probe, values)).collect()
-    }
-
-    fn ready(&self, probe: &Probe, values: &Values) -> Result<ReadyProbe, TemplateError> {
-        let render = |template: &Template| self.templates.render(template, values);
-        Ok(match probe {
-            Probe::Http { url, method, status, body_contains } => ReadyProbe::Http {
-                url: render(url)?,
-                method: method.clone(),
-                status: *status,
-                body_contains: body_contains.as_ref().map(render).transpose()?,
-            },
-            Probe::Tcp { address } => ReadyProbe::Tcp { address: render(address)? },
-            Probe::AlertResolved => ReadyProbe::AlertResolved {},
-            Probe::Service { unit, state } => {
-                ReadyProbe::Service { unit: render(unit)?, state: state.clone() }
-            }
-            Probe::Sequence { requests } => ReadyProbe::Sequence {
-                requests: requests.iter().map(|request| request.ready(render)).collect::<Result<_, _>>()?,
-            },
-            Probe::Plugin => ReadyProbe::Plugin {},
-        })
+        probes.map(|probe| probe.ready(&self.templates, values)).collect()
     }
 }

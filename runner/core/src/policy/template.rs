@@ -128,6 +128,12 @@ impl Values {
         }
         Self { root: Inner::from_pairs(root) }
     }
+
+    /// The one name of the probe of a group: the member that is looked at.
+    #[must_use]
+    pub fn of_member(member: &str) -> Self {
+        Self { root: Inner::from_pairs([("member", member)]) }
+    }
 }
 
 fn map(texts: &BTreeMap<String, String>) -> Inner {

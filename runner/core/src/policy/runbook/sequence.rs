@@ -9,7 +9,7 @@ use regex::RegexBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::read::Reading;
+use super::probe::Reading;
 use crate::policy::reader::is_name;
 use crate::policy::template::{Template, TemplateError};
 use crate::policy::yaml::Node;
@@ -230,7 +230,7 @@ impl Request {
     }
 }
 
-impl Reading<'_> {
+impl Reading<'_, '_> {
     pub(super) fn sequence(&mut self, what: &str, node: &Node) -> Option<Vec<Request>> {
         let items = self.reader.list(node, what)?;
         if items.is_empty() || items.len() > MOST_REQUESTS {
@@ -251,21 +251,20 @@ impl Reading<'_> {
         let url = self.reader.required(fields, "url", what)?;
         let url = self.pieces(&format!("{what}.url"), url, known);
         let (method, status) = self.method_and_status(fields);
-        let headers = self.optional(fields, "headers", |this, node| {
+        let headers = fields.get("headers").and_then(|node| {
             let what = format!("{what}.headers");
-            let entries = this.reader.entries(node, &what).entries();
-            this.at_most(node, &what, entries.len());
+            let entries = self.reader.entries(node, &what).entries();
+            self.at_most(node, &what, entries.len());
             let pairs = entries.iter().map(|entry| {
-                let value = this.pieces(&format!("{what}.{}", entry.key), &entry.node, known)?;
+                let value = self.pieces(&format!("{what}.{}", entry.key), &entry.node, known)?;
                 Some((entry.key.to_ascii_lowercase(), value))
             });
             pairs.collect::<Option<Vec<_>>>()
         });
-        let body_contains = self.optional(fields, "body_contains", |this, node| {
-            this.pieces(&format!("{what}.body_contains"), node, known)
-        });
-        let extract =
-            self.optional(fields, "extract", |this, node| this.extracts(&format!("{what}.extract"), node));
+        let body_contains = fields
+            .get("body_contains")
+            .and_then(|node| self.pieces(&format!("{what}.body_contains"), node, known));
+        let extract = fields.get("extract").and_then(|node| self.extracts(&format!("{what}.extract"), node));
         Some(Request {
             method,
             url: url?,
@@ -348,8 +347,8 @@ impl Reading<'_> {
     fn piece(&mut self, key: &str, node: &Node, text: &str, pieces: &mut Vec<Piece<Template>>) -> Option<()> {
         if !text.is_empty() {
             let compiled = self.templates.compile(&format!("{key}#{}", pieces.len()), text);
-            let compiled =
-                compiled.map_err(|error| self.template_error(node.at, key, &error.message)).ok()?;
+            let message = |error: TemplateError| format!("template {key:?}: {}", error.message);
+            let compiled = compiled.map_err(|error| self.reader.error(node.at, message(error))).ok()?;
             pieces.push(Piece::Text(compiled));
         }
         Some(())
