@@ -10,6 +10,7 @@ pub mod decision;
 pub mod effect;
 pub mod event;
 pub mod gate;
+pub mod halt;
 pub mod id;
 pub mod permit;
 pub mod plan;
