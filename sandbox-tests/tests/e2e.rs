@@ -10,6 +10,8 @@ mod e2e {
     mod crash;
     mod dedup;
     mod disk;
+    mod halts;
+    mod kill_switch;
     mod life;
     mod real_alerts;
     mod refusals;
@@ -17,4 +19,5 @@ mod e2e {
     mod service;
     mod tamper;
     mod unplanned;
+    mod views;
 }

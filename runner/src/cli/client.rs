@@ -22,11 +22,16 @@ pub(super) struct Client {
 
 impl Client {
     /// The daemon that flags, environment or the local configuration name.
+    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+        Self::within(connection, TIMEOUT)
+    }
+
+    /// As [`Client::new`], for answers that come sooner or not at all.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the shell's client of the daemon, no plugin's way out"
     )]
-    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+    pub(super) fn within(connection: &Connection, patience: Duration) -> Result<Self, Failure> {
         let url = match &connection.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => local::daemon_url(connection)?,
@@ -37,7 +42,7 @@ impl Client {
         };
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(TIMEOUT)
+            .timeout(patience)
             .build()
             .map_err(|error| Failure::Unreachable(format!("the HTTP client cannot be made: {error}")))?;
         Ok(Self { http, url, token })

@@ -28,6 +28,8 @@ fn work(stage: &Stage) {
     let _nothing = daemon.alerts(&[Firing::new("Nobody", "shop-5")]);
     let _refused = daemon.deliver(b"{");
     let _token = stage.home.token("ada", "operator");
+    let _stays = daemon.halt(&json!({ "plugin": "another" }));
+    daemon.release(&daemon.halt(&json!("all")));
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -54,19 +56,20 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         let journal = Journal::open(options).await.unwrap();
         let mut fold = Fold::default();
         let mut kinds: HashMap<String, u32> = HashMap::new();
-        let apply = |_index: u64, leaf: &[u8], payload: Option<&StoredPayload>| -> Result<Vec<ViewRow>, FoldError> {
-            let rows = fold.apply(&event(leaf, payload)?);
-            for row in &rows {
-                *kinds.entry(row.kind.to_owned()).or_default() += 1;
-            }
-            Ok(rows)
-        };
+        let apply =
+            |_index: u64, leaf: &[u8], payload: Option<&StoredPayload>| -> Result<Vec<ViewRow>, FoldError> {
+                let rows = fold.apply(&event(leaf, payload)?);
+                for row in &rows {
+                    *kinds.entry(row.kind.to_owned()).or_default() += 1;
+                }
+                Ok(rows)
+            };
         let rebuilt = journal.rebuild_views(apply, false).await.unwrap();
         journal.shutdown().await;
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin"] {
+    for kind in ["run", "alert", "token", "plugin", "halt"] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

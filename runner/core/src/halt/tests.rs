@@ -117,7 +117,7 @@ proptest! {
 
     #[test]
     fn scopes_print_and_parse_back(scope in any_scope()) {
-        prop_assert_eq!(scope.to_string().parse::<Scope>().unwrap(), scope.clone());
+        prop_assert_eq!(&scope.to_string().parse::<Scope>().unwrap(), &scope);
         prop_assert_eq!(Scope::from_json(&serde_json::to_value(&scope).unwrap()).unwrap(), scope);
     }
 }
@@ -213,9 +213,9 @@ fn written_as_ever() {
     ] {
         let encoded = event.encode([7; 16]).unwrap();
         let (salt, bytes) = encoded.payload.unwrap();
-        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), payload);
+        assert_eq!(std::str::from_utf8(&bytes).unwrap(), payload);
         let commitment = event::commitment(&salt, payload.as_bytes());
-        assert_eq!(String::from_utf8(encoded.leaf.clone()).unwrap(), format!("{leaf}\"{commitment}\"}}"));
+        assert_eq!(std::str::from_utf8(&encoded.leaf).unwrap(), format!("{leaf}\"{commitment}\"}}"));
         assert_eq!(Event::decode(&encoded.leaf, Some(&bytes)).unwrap(), event);
     }
 }
