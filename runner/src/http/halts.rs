@@ -25,11 +25,11 @@ use crate::pipeline::views::{IN_FORCE, RELEASED};
 #[serde(deny_unknown_fields)]
 pub(super) struct HaltBody {
     /// `"all"`, `{"runbook": NAME}`, `{"plugin": NAME}` or `{"target": NAME}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value, required)]
     #[serde(default)]
     scope: Value,
     /// Why.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, required)]
     #[serde(default)]
     reason: Value,
 }

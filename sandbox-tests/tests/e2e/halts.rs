@@ -236,6 +236,41 @@ fn a_waiting_run_keeps_nobody_from_the_target_while_it_is_halted() {
 }
 
 #[test]
+fn an_approved_run_goes_on_by_itself_when_the_file_is_gone() {
+    let Some(stage) = Stage::set("automatic") else { return };
+    stage.runbook("second", "Second", "approve", &stage.verify());
+    stage.target.behave(Behaviour::Hold);
+    let daemon = stage.home.serve();
+    let second = daemon.run_of(&Firing::new("Second", "shop-1"));
+    let waiting = daemon.until(&second, "waiting");
+    let first = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    until("the first acts", SOON, || (stage.target.posts().len() == 1).then_some(()));
+    let _run = daemon.approve(&stage.home.administrator, &waiting).expect(200);
+    let file = stage.home.path("data/HALT");
+    std::fs::write(&file, "").unwrap();
+    stage.target.release();
+    let _run = daemon.outcome(&first, "fixed");
+    assert_eq!(daemon.run(&second)["state"], "waiting");
+    assert_eq!(stage.target.posts().len(), 1);
+    stage.target.set_well(false);
+    std::fs::remove_file(&file).unwrap();
+    let _run = daemon.outcome(&second, "fixed");
+    assert_eq!(stage.target.posts().len(), 2);
+}
+
+#[test]
+fn a_halted_run_can_be_cancelled() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    let _run = daemon.until(&id, "waiting");
+    let _halt = daemon.halt(&json!("all"));
+    let _run = daemon.post(&format!("/v1/runs/{id}/cancel"), &json!({ "comment": "no more" })).expect(200);
+    let run = daemon.outcome(&id, "cancelled");
+    assert_eq!(run["reason"]["code"], "cancelled", "{run:#}");
+}
+
+#[test]
 fn a_held_run_whose_alert_is_over_ends() {
     let Some(stage) = Stage::set("automatic") else { return };
     stage.runbook("second", "Second", "automatic", &stage.verify());

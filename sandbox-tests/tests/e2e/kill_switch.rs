@@ -137,6 +137,22 @@ fn only_who_may_halts_and_releases() {
 }
 
 #[test]
+fn of_many_releases_at_once_one_wins() {
+    let Some(stage) = Stage::set("observe") else { return };
+    let daemon = stage.home.serve();
+    let (halt, other) = (daemon.halt(&json!("all")), daemon.halt(&json!("all")));
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let release = || daemon.delete(&format!("/v1/halts/{halt}")).status;
+        let threads: Vec<_> = (0..20).map(|_| scope.spawn(release)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 404].contains(status)), "{statuses:?}");
+    let left = listed(&daemon);
+    assert_eq!((left.len(), &left[0]["id"]), (1, &json!(other)), "{left:?}");
+}
+
+#[test]
 fn the_same_halt_sent_twice_is_one_halt() {
     let Some(stage) = Stage::set("observe") else { return };
     let daemon = stage.home.serve();
