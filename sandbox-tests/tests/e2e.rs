@@ -7,6 +7,7 @@ mod e2e {
 
     mod approvals;
     mod bad_input;
+    mod commands;
     mod crash;
     mod dedup;
     mod disk;
@@ -15,6 +16,7 @@ mod e2e {
     mod life;
     mod real_alerts;
     mod refusals;
+    mod repeated;
     mod road;
     mod service;
     mod tamper;

@@ -87,6 +87,10 @@ id! {
     /// A halt.
     HaltId, "halt_"
 }
+id! {
+    /// A silence.
+    SilenceId, "sil_"
+}
 
 /// A SHA-256 digest, written `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

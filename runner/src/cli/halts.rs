@@ -9,9 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use staunch_core::halt::{Halt, HaltError, Scope, reason};
 
-use super::alerts::items;
-use super::args::{Connection, HaltArgs, HaltsArgs, ReleaseArgs};
-use super::client::Client;
+use super::args::{Connection, HaltArgs, HaltsArgs, MOST_LISTED, Part, ReleaseArgs};
+use super::client::{Client, Listed};
 use super::local::{self, HALT_FILE};
 use super::output::Output;
 use super::{Done, Failure};
@@ -19,12 +18,12 @@ use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::shapes;
-use crate::journal::{MAX_PAGE, ViewQuery};
+use crate::journal::MAX_PAGE;
 use crate::pipeline::halts::{
-    FILE_ID, FileHalt, HaltRequest, MAX_IN_FORCE, find_file, halt_line, release_line,
+    FILE_ID, FileHalt, HaltRequest, MAX_IN_FORCE, Which, find_file, halt_line, list_halts, release_line,
 };
 use crate::pipeline::scribe::Scribe;
-use crate::pipeline::views;
+use crate::pipeline::{Cursor, Listing, views};
 
 /// Who halts from the shell of the daemon's own machine, without a token.
 const HOST: &str = "host";
@@ -155,16 +154,15 @@ fn write_file(path: &Path, reason: &str) -> std::io::Result<()> {
 
 /// `halts`
 pub(super) async fn list(args: &HaltsArgs, connection: &Connection, output: &Output) -> Done {
-    let state = if args.all { "all" } else { views::IN_FORCE };
     let listed = match taker(connection).await? {
         Taker::Journal(config, scribe) => {
-            let listed = list_offline(&config, &scribe, args.all).await;
+            let listed = list_offline(&config, &scribe, args).await;
             scribe.journal().shutdown().await;
             listed?
         }
         Taker::Daemon(_) => {
-            let query = [("state", Some(state.to_owned())), ("limit", Some("500".to_owned()))];
-            items(&Client::new(connection)?.get_query("/v1/halts", &query).await?)
+            let state = [("state", Some(args.state.clone()))];
+            Client::new(connection)?.list("/v1/halts", &state, &args.part).await?
         }
     };
     let columns = [
@@ -175,28 +173,42 @@ pub(super) async fn list(args: &HaltsArgs, connection: &Connection, output: &Out
         ("CREATED", "/created_at"),
         ("RELEASED", "/released_at"),
     ];
-    output.listing(&listed, &columns);
+    output.part(&listed, &columns);
     Ok(())
 }
 
-async fn list_offline(config: &Config, scribe: &Scribe, all: bool) -> Result<Vec<Value>, Failure> {
+async fn list_offline(config: &Config, scribe: &Scribe, args: &HaltsArgs) -> Result<Listed, Failure> {
+    let known = Which::WORDS.iter().find(|(word, _)| *word == args.state);
+    let which = known.map_or(Which::InForce, |(_, which)| *which);
     let file = find_file(&config.data.join(HALT_FILE));
-    let halts = halts_offline(scribe, all).await?;
-    Ok(file.iter().map(shapes::file_halt).chain(halts.iter().map(|halt| json!(halt))).collect())
+    let file = file.filter(|_| which != Which::Released && args.part.after.is_none());
+    let (halts, next) = halts_offline(scribe, which, &args.part).await?;
+    let items = file.iter().map(shapes::file_halt).chain(halts.iter().map(|halt| json!(halt)));
+    Ok(Listed { items: items.collect(), next })
 }
 
-async fn halts_offline(scribe: &Scribe, all: bool) -> Result<Vec<Halt>, Failure> {
-    let query = ViewQuery {
-        kind: views::HALT,
-        state: (!all).then(|| views::IN_FORCE.to_owned()),
-        keys: [None, None, None],
-        after: None,
-        limit: MAX_PAGE,
-        newest_first: true,
-    };
-    let rows = scribe.journal().views(&query).await.map_err(|error| unwritten(&error))?;
-    rows.iter().map(|row| views::read(&row.doc).map_err(|error| unwritten(&error))).collect()
+async fn halts_offline(
+    scribe: &Scribe,
+    which: Which,
+    part: &Part,
+) -> Result<(Vec<Halt>, Option<String>), Failure> {
+    let wrong = |()| Failure::Usage("--after: not what an earlier listing said".to_owned());
+    let mut after = part.after.as_deref().map(|text| text.parse::<Cursor>().map_err(wrong)).transpose()?;
+    let mut halts = Vec::new();
+    loop {
+        let limit = u32::try_from(part.most() - halts.len()).unwrap_or(MAX_PAGE).min(MAX_PAGE);
+        let listing = Listing { state: which.state(), after, limit, ..Listing::default() };
+        let page = list_halts(scribe.journal(), listing).await.map_err(|error| unwritten(&error))?;
+        halts.extend(page.items);
+        if page.next.is_none() || halts.len() >= part.most() {
+            return Ok((halts, page.next.map(|next| next.to_string())));
+        }
+        after = page.next;
+    }
 }
+
+/// All of a list.
+const WHOLE: Part = Part { limit: MOST_LISTED, after: None, all: true };
 
 /// `release`
 pub(super) async fn release(args: &ReleaseArgs, connection: &Connection, output: &Output) -> Done {
@@ -241,9 +253,9 @@ async fn release_by_daemon(
     let ids = match &args.id {
         Some(id) => vec![id.clone()],
         None => {
-            let listed = items(&client.get("/v1/halts?limit=500").await?);
+            let listed = client.list("/v1/halts", &[], &WHOLE).await?;
             let id = |halt: &Value| Some(halt.get("id")?.as_str()?.to_owned());
-            let wanted = listed.iter().filter(|halt| halt.get("scope") == Some(&json!(scope)));
+            let wanted = listed.items.iter().filter(|halt| halt.get("scope") == Some(&json!(scope)));
             let (file, ids): (Vec<_>, Vec<_>) = wanted.filter_map(id).partition(|id| id == FILE_ID);
             if ids.is_empty() {
                 return Err(none_in_force(scope, !file.is_empty()));
@@ -266,7 +278,7 @@ async fn release_offline(
     scope: &Scope,
     why: Option<String>,
 ) -> Result<Vec<Value>, Failure> {
-    let in_force = halts_offline(scribe, false).await?;
+    let (in_force, _) = halts_offline(scribe, Which::InForce, &WHOLE).await?;
     let path = config.data.join(HALT_FILE);
     let wanted: Vec<Halt> = match args.id.as_deref() {
         Some(FILE_ID) if path.exists() => {

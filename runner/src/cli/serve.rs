@@ -30,6 +30,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done {
     logging(args)?;
+    local::must_exist(path)?;
     let checked = load(path).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
     for warning in &checked.warnings {
         tracing::warn!("{warning}");

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,11 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use super::query::Asked;
 use super::runs::{body, cursor, limit};
 use super::shapes::{self, Page};
 use crate::pipeline::Listing;
-use crate::pipeline::halts::{FILE_ID, HaltRequest};
-use crate::pipeline::views::{IN_FORCE, RELEASED};
+use crate::pipeline::halts::{FILE_ID, HaltRequest, Which};
+use crate::pipeline::views::IN_FORCE;
 
 /// A halt to be.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -70,20 +71,18 @@ pub(super) struct HaltQuery {
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<HaltQuery>,
+    Asked(query): Asked<HaltQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
-    let state = match query.state.as_deref() {
-        None | Some(IN_FORCE) => Some(IN_FORCE.to_owned()),
-        Some(RELEASED) => Some(RELEASED.to_owned()),
-        Some("all") => None,
-        Some(other) => {
-            return Err(wrong("state", &format!("{other:?} is none; valid are in-force, released, all")));
-        }
-    };
-    let with_file = state.as_deref() != Some(RELEASED) && query.after.is_none();
+    let which = query.state.as_deref().unwrap_or(IN_FORCE);
+    let which =
+        Which::WORDS.iter().find(|(word, _)| *word == which).map(|(_, which)| *which).ok_or_else(|| {
+            let valid = Which::WORDS.map(|(word, _)| word).join(", ");
+            wrong("state", &format!("{which:?} is none; valid are {valid}"))
+        })?;
+    let with_file = which != Which::Released && query.after.is_none();
     let listing = Listing {
-        state,
+        state: which.state(),
         after: cursor(query.after.as_deref())?,
         limit: limit(query.limit)?,
         ..Listing::default()
@@ -144,7 +143,7 @@ pub(super) async fn release(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-    Query(query): Query<ReleaseQuery>,
+    Asked(query): Asked<ReleaseQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     let missing = || Problem::not_found("halt in force", &id);

@@ -9,6 +9,7 @@ use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, Step};
 use utoipa::ToSchema;
 
+use crate::people::TokenRecord;
 use crate::pipeline::halts::{FILE_ID, FileHalt};
 
 /// A page of a listing.
@@ -180,6 +181,19 @@ pub fn file_halt(file: &FileHalt) -> Value {
         "by": "file",
         "created_at": file.since,
         "file": file.path,
+    })
+}
+
+/// An access token as the API shows it: without what it is.
+#[must_use]
+pub fn token(record: &TokenRecord) -> Value {
+    json!({
+        "id": record.id,
+        "name": record.name,
+        "roles": record.roles,
+        "created_at": record.created_at,
+        "expires": record.expires,
+        "revoked_at": record.revoked_at,
     })
 }
 

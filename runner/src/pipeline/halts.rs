@@ -24,7 +24,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::scribe::{Line, Scribe};
 use super::shared::Shared;
-use super::{Listed, Listing, Pipeline, ReadError, Refusal, views};
+use super::{Listed, Listing, Pipeline, ReadError, Refusal, list, views};
+use crate::journal::Journal;
 
 /// The id under which listings show the file.
 pub const FILE_ID: &str = "file";
@@ -290,6 +291,41 @@ impl Shared {
     }
 }
 
+/// Which halts are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those in force.
+    InForce,
+    /// Those that were released.
+    Released,
+    /// All.
+    All,
+}
+
+impl Which {
+    /// The words for them.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [(views::IN_FORCE, Self::InForce), (views::RELEASED, Self::Released), ("all", Self::All)];
+
+    /// The state of their rows; none when it does not matter.
+    #[must_use]
+    pub fn state(self) -> Option<String> {
+        match self {
+            Self::InForce => Some(views::IN_FORCE.to_owned()),
+            Self::Released => Some(views::RELEASED.to_owned()),
+            Self::All => None,
+        }
+    }
+}
+
+/// Halts, newest first. States are those of [`Which`]; keys are the scope's kind and name.
+///
+/// # Errors
+/// When the views cannot be read.
+pub async fn list_halts(journal: &Journal, listing: Listing) -> Result<Listed<Halt>, ReadError> {
+    list(journal, views::HALT, listing).await
+}
+
 /// A halt that somebody asks for.
 #[derive(Debug, Clone)]
 pub struct HaltRequest {
@@ -375,12 +411,12 @@ impl Pipeline {
         self.0.halts.read().get(id).cloned()
     }
 
-    /// Halts, newest first. States are `in-force` and `released`; keys are the scope's kind and name.
+    /// As [`list_halts`].
     ///
     /// # Errors
     /// When the views cannot be read.
     pub async fn halts(&self, listing: Listing) -> Result<Listed<Halt>, ReadError> {
-        self.list(views::HALT, listing).await
+        list_halts(self.journal(), listing).await
     }
 
     /// The file that halts everything, if it is there.

@@ -229,6 +229,14 @@ fn the_shell_halts_and_releases_without_a_daemon() {
     assert_eq!(released.code, Some(0), "{}", released.stderr);
     let again = stage.home.staunch(&["release", id]);
     assert_eq!(again.code, Some(1), "{}", again.stderr);
+    let said = stage.home.staunch(&["halts", "--state", "released", "--limit", "2", "--output", "json"]);
+    let newest: Vec<Value> = serde_json::from_str(&succeeded(&said)).unwrap();
+    assert_eq!(newest.len(), 2, "{newest:?}");
+    assert!(said.stderr.contains("--after"), "{}", said.stderr);
+    let said = stage.home.staunch(&["halts", "--state", "released", "--all", "--output", "json"]);
+    let all: Vec<Value> = serde_json::from_str(&succeeded(&said)).unwrap();
+    let first = (&all[2]["id"], &all[2]["released_by"], &all[2]["release_reason"]);
+    assert_eq!(first, (&json!(id), &json!("host"), &json!("mended")), "{all:?}");
     let daemon = stage.home.serve();
     assert!(listed(&daemon).is_empty());
     let _run = daemon.outcome(&daemon.run_of(&Firing::new(ALERT, "shop-2")), "fixed");
