@@ -10,16 +10,20 @@ use serde_json::Value;
 use super::facts::{Autonomy, Effects};
 use super::matcher::Matcher;
 use super::problem::Position;
-use super::template::{Input, Template, TemplateError, Templates, Values};
+use super::template::{Condition, Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
 use crate::schedule::Schedule;
 
 mod gate;
 mod read;
 mod schedule;
+pub mod sequence;
+mod steps;
 
 pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
+use sequence::{ReadyRequest, Request};
+pub use steps::{OnFailure, Retry, Undo};
 
 /// One runbook, checked and compiled.
 #[derive(Debug, Clone)]
@@ -44,6 +48,14 @@ pub struct Runbook {
     pub gate: Gate,
     /// How recovery is verified. `None`: it is not.
     pub verify: Option<Verify>,
+    /// When what it did is taken back.
+    pub undo: Undo,
+    /// Whether it passes change freezes.
+    pub safe: bool,
+    /// Whether a run that has not done anything yet, or is between two effects, ends when its alert is over.
+    pub cancel_when_resolved: bool,
+    /// Who is told of its runs: names under which connectors are routed.
+    pub tell: Vec<String>,
     /// Whether it may act on a target on which another run acts.
     pub parallel: bool,
     /// The file that it was read from.
@@ -62,6 +74,12 @@ pub struct Step {
     pub input: Input,
     /// What its effects are to be taken for, where that is worse than its manifest says.
     pub effects: Option<Effects>,
+    /// Whether it is done at all, asked when its turn comes. `None`: it is.
+    pub when: Option<Condition>,
+    /// How it is tried again. `None`: it is not.
+    pub retry: Option<Retry>,
+    /// What its failure means for the rest.
+    pub on_failure: OnFailure,
     /// Where the step stands in the file.
     pub at: Position,
 }
@@ -115,6 +133,11 @@ pub enum Probe {
         /// The state that passes.
         state: String,
     },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<Request>,
+    },
     /// The `verify` export of the first step's plugin.
     Plugin,
 }
@@ -148,6 +171,11 @@ pub enum ReadyProbe {
         /// The state that passes.
         state: String,
     },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<ReadyRequest>,
+    },
     /// The `verify` export of the first step's plugin.
     Plugin {},
 }
@@ -180,6 +208,15 @@ impl Runbook {
         self.templates.render_input(&step.input, values)
     }
 
+    /// Whether one of its steps is to be done, now that the steps before it came to their ends: `values` with
+    /// [`Values::with_steps`].
+    ///
+    /// # Errors
+    /// When its condition cannot be told: then it must not be done.
+    pub fn wants(&self, step: &Step, values: &Values) -> Result<bool, TemplateError> {
+        step.when.as_ref().map_or(Ok(true), |condition| self.templates.holds(condition, values))
+    }
+
     /// Its probes, ready to be made.
     ///
     /// # Errors
@@ -203,6 +240,9 @@ impl Runbook {
             Probe::Service { unit, state } => {
                 ReadyProbe::Service { unit: render(unit)?, state: state.clone() }
             }
+            Probe::Sequence { requests } => ReadyProbe::Sequence {
+                requests: requests.iter().map(|request| request.ready(render)).collect::<Result<_, _>>()?,
+            },
             Probe::Plugin => ReadyProbe::Plugin {},
         })
     }

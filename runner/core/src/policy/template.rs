@@ -20,6 +20,10 @@ use super::yaml::{Node, Tree};
 use crate::alert::Alert;
 use crate::id::RunId;
 
+mod condition;
+
+pub use condition::{Condition, StepValues};
+
 /// The most steps of one rendering.
 const FUEL: u64 = 20_000;
 
