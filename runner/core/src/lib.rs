@@ -11,6 +11,7 @@ pub mod decision;
 pub mod effect;
 pub mod event;
 pub mod gate;
+pub mod halt;
 pub mod id;
 pub mod limit;
 pub mod permit;
