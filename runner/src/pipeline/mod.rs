@@ -192,7 +192,7 @@ impl Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.id)
+        write!(f, "{CURSOR}{}", self.0.id)
     }
 }
 
@@ -200,13 +200,13 @@ impl std::str::FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if text.is_empty() || !text.chars().all(known) {
-            return Err(());
-        }
-        Ok(Self(ViewCursor { id: text.to_owned() }))
+        let id = text.strip_prefix(CURSOR).filter(|id| !id.is_empty()).ok_or(())?;
+        Ok(Self(ViewCursor { id: id.to_owned() }))
     }
 }
+
+/// What a cursor begins with, lest anything else be taken for one.
+const CURSOR: &str = "after-";
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
