@@ -108,6 +108,7 @@ pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
                 key: public,
                 prefixes: key.prefixes.clone(),
                 not_after: key.expires,
+                person: key.person.clone(),
             }),
             Err(error) => {
                 problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error))))

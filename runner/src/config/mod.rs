@@ -111,6 +111,9 @@ pub struct TrustedKey {
     pub prefixes: Vec<String>,
     /// Until when it counts.
     pub expires: Option<DateTime<Utc>>,
+    /// Whose it is, as their access tokens name them: this person does not count as an approver of what the key
+    /// signed. `None`: nobody is known to hold it.
+    pub person: Option<String>,
 }
 
 /// One source as the file has it, secrets filled in: `intake` reads it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::policy::people::is_person_name;
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
 use staunch_core::policy::yaml::{self, Node, Tree};
@@ -137,14 +138,25 @@ impl Reading<'_> {
     fn trusted_key(&mut self, node: &Node) -> Option<TrustedKey> {
         if matches!(node.tree, Tree::Text(_)) {
             let file = self.key_file(node)?;
-            return Some(TrustedKey { file, prefixes: Vec::new(), expires: None });
+            return Some(TrustedKey { file, prefixes: Vec::new(), expires: None, person: None });
         }
         let what = "each of trust.keys";
-        let fields = self.reader.fields(node, what, &["file", "prefixes", "expires"]);
+        let fields = self.reader.fields(node, what, &["file", "prefixes", "expires", "person"]);
         let file = self.reader.required(fields, "file", what).and_then(|node| self.key_file(node));
         let prefixes = fields.get("prefixes").and_then(|node| self.reader.texts(node, "prefixes"));
         let expires = fields.get("expires").and_then(|node| self.time(node, "expires"));
-        Some(TrustedKey { file: file?, prefixes: prefixes.unwrap_or_default(), expires })
+        let person = fields.get("person").and_then(|node| self.person(node));
+        Some(TrustedKey { file: file?, prefixes: prefixes.unwrap_or_default(), expires, person })
+    }
+
+    /// The name of a person, as an access token could have it: any other name would never bite.
+    fn person(&mut self, node: &Node) -> Option<String> {
+        let name = self.reader.text(node, "person")?;
+        if !is_person_name(name) {
+            self.reader
+                .error(node.at, format!("person must be the name of a token, but {name:?} cannot be one"));
+        }
+        Some(name.to_owned())
     }
 
     fn key_file(&mut self, node: &Node) -> Option<PathBuf> {

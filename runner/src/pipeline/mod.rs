@@ -441,11 +441,7 @@ impl Pipeline {
             return Ok(live);
         }
         match self.run(id).await? {
-            Some(run) => {
-                let outcome = run.outcome.map_or("nothing", staunch_core::run::Outcome::as_str);
-                let message = format!("the run has ended: {outcome}");
-                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Cancelled, message)))
-            }
+            Some(run) => Err(requests::asks_nobody(&run)),
             None => Err(Refusal::NotFound { what: "run", id: id.to_string() }),
         }
     }

@@ -15,7 +15,7 @@ use super::drive::End;
 use super::job::{self, Purpose};
 use super::live::LiveRun;
 use super::shared::Shared;
-use crate::sandbox::{Ending, LogLine, Mode, Report};
+use crate::sandbox::{Denial, Ending, LogLine, Mode, Report};
 
 /// A plan, and what its making showed.
 #[derive(Debug)]
@@ -132,7 +132,8 @@ fn check_ending(run: &Run, report: &Report) -> Result<String, End> {
         ending => {
             let (code, message) = describe(ending);
             // A plugin that gave up because a call was refused was refused by a rule.
-            let denied = report.denials.first().filter(|_| code == Code::PluginError);
+            let refused = |denial: &&Denial| denial.error.code != "invalid-argument";
+            let denied = report.denials.iter().find(refused).filter(|_| code == Code::PluginError);
             Err(match denied {
                 Some(denial) if denial.error.code == "target-unknown" => {
                     let target = run.target.as_deref().unwrap_or_default();

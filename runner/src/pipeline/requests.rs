@@ -233,8 +233,7 @@ pub(super) async fn approve(
 /// Whether the run waits, and the person counts.
 fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusal> {
     let Some(ask) = run.ask.as_ref().filter(|_| matches!(run.state, State::Waiting | State::Parked)) else {
-        let message = format!("the run is {} and asks nobody", run.state.as_str());
-        return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+        return Err(asks_nobody(run));
     };
     if shared.now() >= ask.expires {
         return Err(Refusal::Conflict(Reason::new(
@@ -249,6 +248,15 @@ fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusa
         Code::Role => Refusal::Forbidden(reason.message),
         _ => Refusal::Conflict(reason),
     })
+}
+
+/// Why nothing can be decided about a run that puts no question.
+pub(super) fn asks_nobody(run: &Run) -> Refusal {
+    let reason = match run.outcome {
+        Some(outcome) => Reason::new(Code::AlreadyEnded, format!("the run has ended: {}", outcome.as_str())),
+        None => Reason::new(Code::NotWaiting, format!("the run is {} and asks nobody", run.state.as_str())),
+    };
+    Refusal::Conflict(reason)
 }
 
 fn gate_of(ask: &Ask) -> Gate {
@@ -349,8 +357,7 @@ pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<Stri
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
-                let message = format!("the run is {} and asks nobody", run.state.as_str());
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+                return Err(asks_nobody(run));
             }
             Ok(vec![given_up(run, person, Outcome::Rejected, (Code::Rejected, "a person said no"), comment)])
         })
@@ -383,7 +390,7 @@ pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<Stri
     let run = live
         .decide(Wait::Durable, |run| {
             if run.state == State::Ended {
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, "the run has ended")));
+                return Err(asks_nobody(run));
             }
             Ok(vec![given_up(
                 run,
@@ -416,7 +423,7 @@ fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<
     };
     let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
         let message = "the run has no such effect in doubt".to_owned();
-        return Err(Refusal::Conflict(Reason::new(Code::InDoubt, message)));
+        return Err(Refusal::Conflict(Reason::new(Code::NotInDoubt, message)));
     };
     let (status, answer) = match request.outcome {
         Settlement::Done => {

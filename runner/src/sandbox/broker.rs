@@ -4,6 +4,8 @@
 //! from the journal), write down, answer. Plan, act, rehearsal and replay are the same code with another
 //! [`Mode`]. A refusal is an ordinary answer, and journaled too.
 
+mod invalid;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -118,7 +120,7 @@ pub(super) async fn reading<F: Function>(
     run.count_call()?;
     let function = match function {
         Ok(function) => function,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return invalid::refuse(run, F::FUNCTION, Access::Reading, error, fuel).await,
     };
     let call = call_of(&function, run)?;
     if let Some(recorded) = run.replayed(&call, Access::Reading, fuel)? {
@@ -163,7 +165,7 @@ pub(super) async fn effect<F: Function>(
     run.count_call()?;
     let function = match function.and_then(|function| intent.check().map(|()| function)) {
         Ok(function) => function,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return invalid::refuse(run, F::FUNCTION, Access::Effect, error, fuel).await,
     };
     let call = call_of(&function, run)?;
     if let Some(recorded) = run.replayed(&call, Access::Effect, fuel)? {
@@ -173,7 +175,7 @@ pub(super) async fn effect<F: Function>(
         Ok(leave) => leave,
         Err(error) => return deny(run, call, error, fuel).await,
     };
-    let repeat = function.repeat(&leave);
+    let repeat = run.job.grants.repeat(F::FUNCTION, function.repeat(&leave));
     if run.job.mode.plans() {
         return plan_effect(run, &function, call, repeat, intent);
     }
@@ -452,7 +454,7 @@ fn replay_effect<F: Function>(
         return Ok(output);
     }
     let repeat = match function.authorise(&run.job.grants) {
-        Ok(leave) => function.repeat(&leave),
+        Ok(leave) => run.job.grants.repeat(F::FUNCTION, function.repeat(&leave)),
         Err(_) => Repeat::Once,
     };
     let key = idempotency_key(run, index, intent.idempotency_key.as_deref());

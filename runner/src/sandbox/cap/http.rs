@@ -11,6 +11,7 @@ mod connect;
 mod pool;
 mod request;
 
+pub(in crate::sandbox) use self::address::refuse_hidden;
 pub use self::address::{Resolve, SystemResolver};
 pub(in crate::sandbox) use self::client::Client;
 pub(in crate::sandbox) use self::request::{

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::address::{Resolve, may_reach};
+use super::address::{self, Resolve, may_reach};
 use super::pool::{Connection, Place};
 use crate::sandbox::broker::Failure;
 
@@ -82,12 +82,7 @@ impl Connector {
             return Err(Failure::known("unreachable", format!("{host} has no address"), true));
         }
         if let Some(hidden) = addresses.iter().find(|address| !may_reach(**address, networks)) {
-            let length = if hidden.is_ipv4() { 32 } else { 128 };
-            let message = format!(
-                "{host} is at {hidden}, which is not public; a grant reaches it only by naming its network: add \
-                 ` @{hidden}/{length}` to the pattern"
-            );
-            return Err(Failure::known("access-denied", message, false));
+            return Err(Failure::known("access-denied", address::hidden(&host, *hidden), false));
         }
         Ok(addresses)
     }
