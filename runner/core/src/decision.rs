@@ -285,6 +285,8 @@ words! {
         Secret = "secret",
         /// The plan is no longer the one that was shown.
         PlanChanged = "plan-changed",
+        /// A reading that the run rests on answers otherwise than before.
+        ReadingChanged = "reading-changed",
         /// The effect is outside the plan.
         Unplanned = "unplanned",
         /// Nobody knows whether an effect happened.

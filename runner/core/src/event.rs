@@ -127,7 +127,7 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 macro_rules! facts {
     ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
         leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
-        payload { $($(#[doc = $pdoc:literal])+ $pfield:ident: $ptype:ty,)* }
+        payload { $($(#[doc = $pdoc:literal])+ $(#[serde($($pattr:tt)*)])? $pfield:ident: $ptype:ty,)* }
     })+) => {
         /// What happened.
         #[derive(Debug, Clone, PartialEq)]
@@ -154,7 +154,7 @@ macro_rules! facts {
                 /// The part that came from outside.
                 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
                 #[serde(deny_unknown_fields)]
-                pub struct $name { $($(#[doc = $pdoc])+ pub $pfield: $ptype,)* }
+                pub struct $name { $($(#[doc = $pdoc])+ $(#[serde($($pattr)*)])? pub $pfield: $ptype,)* }
 
                 impl $name {
                     pub(super) const EMPTY: bool = {
@@ -460,6 +460,9 @@ facts! {
             call: Call,
             /// Why, in the plugin's words.
             reason: String,
+            /// How that which it acts on was just before, where that tells later whether it happened.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            before: Option<Value>,
         }
     }
     /// What became of an intended effect.
@@ -500,6 +503,28 @@ facts! {
             call: Call,
             /// The answer.
             answer: Answer,
+        }
+    }
+    /// A reading that the run rests on was made again before the run went on, and answers otherwise: from this call
+    /// of the step on, its plugin is asked anew. What was done since stays done.
+    ReadingChanged = "reading-changed" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// How many of the step's calls before it still hold.
+            calls: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// What it answered.
+            before: Answer,
+            /// What it answers.
+            now: Answer,
         }
     }
     /// The broker refused a call.

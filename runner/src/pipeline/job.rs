@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
-use staunch_core::plan::Recorded;
 use staunch_core::policy::PluginKind;
 use staunch_core::run::{Outcome, Run};
 
 use super::drive::End;
+use super::history::Past;
 use super::ledger::{Judge, StepLedger};
 use super::live::LiveRun;
 use super::plugins::Loaded;
@@ -19,9 +19,9 @@ use crate::sandbox::{Export, Job, Mode};
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// To plan, behind the calls that were made already.
-    Plan { replay: Vec<Recorded> },
+    Plan(Past),
     /// To act, behind the calls that were made already.
-    Act { replay: Vec<Recorded> },
+    Act(Past),
     /// To look whether the fix worked.
     Verify,
 }
@@ -66,11 +66,11 @@ pub(super) fn make(
             irreversible: run.irreversible,
         },
         halt_file: shared.halt_file.clone(),
-        planning: !matches!(purpose, Purpose::Act { .. }),
+        planning: !matches!(purpose, Purpose::Act(_)),
     };
-    let (export, replay) = match purpose {
-        Purpose::Plan { replay } | Purpose::Act { replay } => (export(plugin.kind()), replay),
-        Purpose::Verify => (Export::Verify, Vec::new()),
+    let (export, past) = match purpose {
+        Purpose::Plan(past) | Purpose::Act(past) => (export(plugin.kind()), past),
+        Purpose::Verify => (Export::Verify, Past::default()),
     };
     Ok(Job {
         prepared: plugin.prepared(),
@@ -85,7 +85,8 @@ pub(super) fn make(
         grants: plugin.grants(),
         limits: plugin.limits(),
         ledger: Arc::new(ledger),
-        replay,
+        replay: past.replay,
+        resume: past.resume,
         mode,
     })
 }

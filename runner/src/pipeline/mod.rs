@@ -11,7 +11,9 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod doubt;
 mod drive;
+mod history;
 mod index;
 mod job;
 mod ledger;

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
-use staunch_core::plan::{Plan, Recorded, StepPlan};
+use staunch_core::plan::{Plan, StepPlan};
 use staunch_core::policy::PluginKind;
 use staunch_core::run::{Ask, Outcome, Run};
 
 use super::drive::End;
+use super::history::{History, Past};
 use super::job::{self, Purpose};
-use super::live::LiveRun;
+use super::live::{LiveRun, Wait};
+use super::plugins::Loaded;
 use super::shared::Shared;
+use crate::causes::chain;
 use crate::sandbox::{Denial, Ending, LogLine, Mode, Report};
 
 /// A plan, and what its making showed.
@@ -26,6 +30,8 @@ pub(super) struct Planned {
     log: Vec<String>,
     kind: PluginKind,
     summary: String,
+    /// How many effects of the plan have not been done.
+    pub(super) left: usize,
 }
 
 impl Planned {
@@ -82,7 +88,8 @@ pub(super) async fn plan(
 }
 
 /// Plans all steps of a run, each behind the calls that it made already: what was done stands in the plan as it
-/// was done, and what follows is new.
+/// was done, and what follows is new. Where an old reading among those calls answers otherwise now, the plugin is
+/// asked anew from there, and that is written down.
 ///
 /// # Errors
 /// How the run ends that cannot be planned.
@@ -91,19 +98,20 @@ pub(super) async fn plan_after(
     live: &Arc<LiveRun>,
     run: &Run,
     permit: PlanPermit,
-    mut done: Vec<Vec<Recorded>>,
+    mut done: Vec<Past>,
 ) -> Result<Planned, End> {
-    done.resize_with(run.steps.len(), Vec::new);
+    done.resize_with(run.steps.len(), Past::default);
     let mut steps = Vec::with_capacity(run.steps.len());
     let mut log = Vec::new();
     let mut kind = PluginKind::Remediation;
     let mut summary = String::new();
     let permits = permit.split(run.steps.len());
-    for (((index, step), permit), replay) in run.steps.iter().enumerate().zip(permits).zip(done) {
+    let mut left = 0;
+    for (((index, step), permit), past) in run.steps.iter().enumerate().zip(permits).zip(done) {
         let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
         kind = plugin.kind();
-        let job = job::make(shared, live, run, index, &plugin, Purpose::Plan { replay }, Mode::Plan)?;
-        let report = shared.execute(Permit::Plan(permit), job).await;
+        let report = plan_step(shared, live, (run, index), &plugin, permit, past).await?;
+        left += report.effects.iter().filter(|effect| !effect.replayed).count();
         log.extend(lines(&report.log, report.log_dropped));
         summary = check_ending(run, &report)?;
         let (effects, readings) = report.into_plan();
@@ -117,7 +125,42 @@ pub(super) async fn plan_after(
     }
     let plan = Plan::new(&run.id, &run.runbook, steps);
     let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
-    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary })
+    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary, left })
+}
+
+async fn plan_step(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    (run, index): (&Run, usize),
+    plugin: &Arc<Loaded>,
+    mut permit: PlanPermit,
+    mut past: Past,
+) -> Result<Report, End> {
+    loop {
+        let job = job::make(shared, live, run, index, plugin, Purpose::Plan(past), Mode::Plan)?;
+        let report = shared.execute(Permit::Plan(permit), job).await;
+        let Some(fact) = reading_changed(index, &report.ending) else { return Ok(report) };
+        let unwritten = |message: String| End::new(Outcome::Failed, Code::Journal, message);
+        live.record(vec![fact], Wait::Durable).await.map_err(|error| unwritten(chain(&error)))?;
+        let events = shared.events_of(&run.id).await.map_err(|error| unwritten(chain(&error)))?;
+        permit = gate::permit_replan(run).map_err(unusable)?;
+        // Fewer calls are replayed each time, so that this comes to an end.
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        past = History::of(&events, run, number).past(&run.steps[index], shared.now(), &[]);
+    }
+}
+
+/// The fact that a reading of a step answers otherwise now, if that is how an execution ended.
+pub(super) fn reading_changed(step: usize, ending: &Ending) -> Option<Fact> {
+    let Ending::ReadingChanged { calls, call, before, now } = ending else { return None };
+    let leaf = event::ReadingChanged {
+        step: u32::try_from(step).unwrap_or(u32::MAX),
+        calls: *calls,
+        capability: call.capability.clone(),
+        function: call.function.clone(),
+    };
+    let outside = payload::ReadingChanged { call: call.clone(), before: before.clone(), now: now.clone() };
+    Some(Fact::ReadingChanged(leaf, Outside::Kept(outside)))
 }
 
 /// A plugin that cannot be used refuses the run.
@@ -178,6 +221,10 @@ pub(super) fn describe(ending: &Ending) -> (Code, String) {
             ),
         ),
         Ending::Halted(reason) => (Code::Halt, reason.clone()),
+        Ending::ReadingChanged { call, .. } => (
+            Code::ReadingChanged,
+            format!("{}.{} on {} answers otherwise than before", call.capability, call.function, call.target),
+        ),
         Ending::Diverged { call, .. } => (
             Code::Diverged,
             format!(

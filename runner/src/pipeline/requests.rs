@@ -19,7 +19,7 @@ use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{self, End, Start};
-use super::ledger::recorded_steps;
+use super::history::past_of;
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::receive::{Request, new_run};
@@ -272,7 +272,7 @@ fn gate_of(ask: &Ask) -> Gate {
 async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
-    let done = recorded_steps(&events, run);
+    let done = past_of(&events, run, shared.now());
     let planned = planning::plan_after(shared, live, run, permit, done)
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
@@ -455,7 +455,8 @@ fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<
     };
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
-    if doubts.len() == 1 {
+    // A run that also asks about a new plan goes on when that is approved.
+    if doubts.len() == 1 && run.ask.is_none() {
         facts.push(Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {})));
     }
     Ok(facts)

@@ -17,6 +17,7 @@ mod ledger;
 pub mod limits;
 mod log_text;
 mod probe;
+mod reconcile;
 mod run;
 mod scrub;
 mod secrets;
@@ -24,11 +25,14 @@ mod stop;
 mod wasi;
 mod world;
 
+pub use broker::{Found, MAX_SENDS};
 pub use cap::http::{Resolve, SystemResolver};
 pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;
-pub use job::{Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report};
+pub use job::{
+    Again, Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report, Resume,
+};
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
 pub use probe::ProbeGrants;
@@ -303,6 +307,9 @@ fn ending_of_stop(stop: Stop) -> Ending {
         Stop::Parked { call, reason } => Ending::Parked { call: *call, reason },
         Stop::InDoubt { index, call, message } => Ending::InDoubt { index, call: *call, message },
         Stop::Halted(reason) => Ending::Halted(reason),
+        Stop::ReadingChanged { calls, call, before, now } => {
+            Ending::ReadingChanged { calls, call: *call, before: *before, now: *now }
+        }
         Stop::Diverged { expected, call, fuel } => {
             Ending::Diverged { expected: expected.map(|recorded| *recorded), call: *call, fuel }
         }
