@@ -11,4 +11,5 @@ mod walls {
     mod limits;
     mod linking;
     mod replay;
+    mod tls;
 }

@@ -17,7 +17,7 @@ use crate::intake::Source;
 use crate::keys;
 use crate::pipeline::Rules;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
-use crate::sandbox::{Grants, ProbeGrants};
+use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
 /// All that a configuration leads to, checked and compiled.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Checked {
     pub(super) rules: Rules,
     pub(super) sources: BTreeMap<String, Arc<Source>>,
     pub(super) trust: TrustPolicy,
+    pub(super) roots: Vec<Root>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -45,6 +46,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     let trust = trust(&config).unwrap_or_else(|found| {
         note(found);
         TrustPolicy { keys: Vec::new(), threshold: 1 }
+    });
+    let roots = roots(&config).unwrap_or_else(|found| {
+        note(found);
+        Vec::new()
     });
     let (policies, digest) = match policies(&config) {
         Ok((policies, digest)) => (Some(policies), digest),
@@ -79,7 +84,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
                 config,
             };
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
-            Ok(Checked { rules, sources, trust, warnings })
+            Ok(Checked { rules, sources, trust, roots, warnings })
         }
         _ => {
             problems.extend(warnings);
@@ -96,6 +101,21 @@ fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
         files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
     let digest = Digest::of_parts(&parts);
     Ok((Policies::load(&files)?, digest))
+}
+
+/// Who may vouch for https targets, beside the system's authorities.
+fn roots(config: &Config) -> Result<Vec<Root>, Vec<Problem>> {
+    let mut roots = Vec::new();
+    let mut problems = Vec::new();
+    for file in &config.tls_ca {
+        match read_roots(file) {
+            Ok(found) => roots.extend(found),
+            Err(error) => {
+                problems.push(config.problem(Position::START, format!("tls.ca: {}", chain(&error))))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(roots) } else { Err(problems) }
 }
 
 /// Whose signatures count.

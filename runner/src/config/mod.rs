@@ -55,6 +55,8 @@ pub struct Config {
     pub probes: Grants,
     /// The secrets that plugins may name.
     pub secrets: BTreeMap<String, SecretString>,
+    /// Files of certificates that https targets may be vouched for by, beside the system's.
+    pub tls_ca: Vec<PathBuf>,
     /// The origin of the journal's log: the first line of its checkpoints.
     pub log_origin: Option<String>,
     /// How many runs may wait.

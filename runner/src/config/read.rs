@@ -15,9 +15,9 @@ use staunch_core::policy::{Autonomy, Standing};
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "log", "queue", "workers", "public",
+    "probes", "secrets", "tls", "log", "queue", "workers", "public",
 ];
 const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors", "routes", "retention"];
 
@@ -76,6 +76,7 @@ impl Reading<'_> {
                 .map(|node| self.capabilities(node, "probes", &[]))
                 .unwrap_or_default(),
             secrets: self.secrets(fields),
+            tls_ca: self.tls_ca(fields),
             log_origin: self.log_origin(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
@@ -307,6 +308,22 @@ impl Reading<'_> {
             secrets.insert(entry.key.clone(), SecretString::from(value));
         }
         secrets
+    }
+
+    /// `tls: { ca: FILE }`, or a list of files.
+    fn tls_ca(&mut self, fields: Fields<'_>) -> Vec<PathBuf> {
+        let Some(node) = fields.get("tls") else { return Vec::new() };
+        let fields = self.reader.fields(node, "tls", &["ca"]);
+        let Some(node) = fields.get("ca") else { return Vec::new() };
+        let texts = match &node.tree {
+            Tree::Text(text) => vec![text.clone()],
+            _ => self.reader.texts(node, "tls.ca").unwrap_or_default(),
+        };
+        let files: Vec<PathBuf> = texts.iter().map(|text| self.resolver.path(text)).collect();
+        for file in files.iter().filter(|file| !file.is_file()) {
+            self.reader.error(node.at, format!("tls.ca: the file {} is not there", file.display()));
+        }
+        files
     }
 
     fn log_origin(&mut self, fields: Fields<'_>) -> Option<String> {

@@ -513,6 +513,11 @@ impl Pipeline {
         self.0.sandbox.replace_secrets(secrets)
     }
 
+    /// Other authorities that https targets may be vouched for by, beside the system's.
+    pub fn replace_roots(&self, roots: Vec<crate::sandbox::Root>) {
+        self.0.sandbox.replace_roots(roots);
+    }
+
     /// The entries of a run with their payloads, in order.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub mod limits;
 mod log_text;
 mod probe;
 mod reconcile;
+mod roots;
 mod run;
 mod scrub;
 mod secrets;
@@ -36,6 +37,7 @@ pub use job::{
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
 pub use probe::ProbeGrants;
+pub use roots::{Root, RootError, read_roots};
 pub use secrets::{MIN_SECRET_BYTES, SecretError};
 
 use std::any::Any;
@@ -193,6 +195,11 @@ impl Sandbox {
     pub fn replace_secrets(&self, secrets: BTreeMap<String, SecretString>) -> Result<(), SecretError> {
         self.world.replace_secrets(Secrets::new(secrets)?);
         Ok(())
+    }
+
+    /// Trusts these certificates beside the system's, for connections that begin from now on.
+    pub fn replace_roots(&self, extra_roots: Vec<CertificateDer<'static>>) {
+        self.world.http.replace_roots(extra_roots);
     }
 
     /// Runs a plugin: the one way to do so. Waits for room if too many are running; the deadline counts from
