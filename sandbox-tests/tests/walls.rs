@@ -7,6 +7,7 @@ mod walls {
     mod harness;
 
     mod broker;
+    mod crossing;
     mod egress;
     mod limits;
     mod linking;

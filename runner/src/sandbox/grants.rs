@@ -187,7 +187,7 @@ impl Grants {
 
     /// What may be done about an effect of this class in doubt.
     pub(super) fn repeat(&self, function: &capability::Function, class: Repeat) -> Repeat {
-        if self.once.iter().any(|once| *once == function) { Repeat::Once } else { class }
+        if self.once.contains(&function) { Repeat::Once } else { class }
     }
 
     /// The names of all secrets that are bound.

@@ -157,7 +157,6 @@ pub struct Again {
 }
 
 /// How an execution ended.
-#[expect(clippy::large_enum_variant, reason = "there is one of it a run, and it is moved, not kept")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// The plugin's result. `remediate`: `{summary, changed, details}`; `deliver`: `{id}`; `inspect`:
