@@ -42,6 +42,12 @@ pub enum KeyError {
         /// Its mode.
         mode: u32,
     },
+    /// Anybody could sign for it.
+    #[error("key {}: a weak Ed25519 public key: a signature for it can be made without a private key", path.display())]
+    Weak {
+        /// The file.
+        path: PathBuf,
+    },
     /// The text is not such a key.
     #[error("key {}: not an Ed25519 {kind} key in PEM ({form}): {message}", path.display())]
     Malformed {
@@ -136,14 +142,15 @@ pub fn load_private(path: &Path) -> Result<SigningKey, KeyError> {
 /// Reads a public key.
 ///
 /// # Errors
-/// When the file is missing, or no Ed25519 key.
+/// When the file is missing, no Ed25519 key, or one of small order, for which anybody can sign.
 pub fn load_public(path: &Path) -> Result<VerifyingKey, KeyError> {
-    VerifyingKey::from_public_key_pem(&read(path)?).map_err(|error| KeyError::Malformed {
+    let key = VerifyingKey::from_public_key_pem(&read(path)?).map_err(|error| KeyError::Malformed {
         path: path.to_owned(),
         kind: "public",
         form: "SPKI",
         message: error.to_string(),
-    })
+    })?;
+    if key.is_weak() { Err(KeyError::Weak { path: path.to_owned() }) } else { Ok(key) }
 }
 
 #[cfg(test)]
@@ -168,6 +175,28 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let error = load_private(&file).unwrap_err().to_string();
         assert!(error.contains("chmod 600") && error.contains("0644"), "{error}");
+    }
+
+    #[test]
+    fn refuses_public_keys_for_which_anybody_can_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        // The points of order 1, 2, 4 and 8, as they are written.
+        for (number, point) in [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        ]
+        .iter()
+        .enumerate()
+        {
+            let file = dir.path().join(format!("{number}.pub"));
+            let bytes: Vec<u8> =
+                (0..32).map(|at| u8::from_str_radix(&point[2 * at..2 * at + 2], 16).unwrap()).collect();
+            let key = VerifyingKey::from_bytes(&bytes.try_into().unwrap()).unwrap();
+            write_new(&file, key.to_public_key_pem(LineEnding::LF).unwrap().as_bytes(), 0o644).unwrap();
+            assert!(matches!(load_public(&file), Err(KeyError::Weak { .. })), "{point}");
+        }
     }
 
     #[test]

@@ -7,14 +7,17 @@ mod e2e {
 
     mod approvals;
     mod bad_input;
+    mod commands;
     mod crash;
     mod dedup;
     mod disk;
     mod life;
     mod real_alerts;
     mod refusals;
+    mod repeated;
     mod road;
     mod service;
     mod tamper;
     mod unplanned;
+    mod views;
 }

@@ -9,32 +9,31 @@ use serde_json::{Value, json};
 use super::args::{AlertsArgs, AlertsCommand, Connection};
 use super::client::Client;
 use super::output::{Output, safe};
-use super::{Done, Failure};
+use super::{Done, Failure, local};
+use crate::causes::chain;
 use crate::clock::Clock;
-use crate::intake;
+use crate::config::read_mapping;
+use crate::intake::{self, Format, Source};
 
 /// Largest body that `parse` reads.
 const MAX_BODY: u64 = 64 << 20;
 
 pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Output) -> Done {
     match args.command {
-        AlertsCommand::Parse { source, headers, now, file } => {
+        AlertsCommand::Parse { source, mapping, headers, now, file } => {
             let now = now.unwrap_or_else(|| Clock::machine().now());
+            let source = source_of(&source, mapping.as_deref(), &connection.config)?;
             let headers = header_map(&headers)?;
             let body = read(&file)?;
-            let alerts = intake::parse_offline(&source, &headers, &body, now).map_err(|error| {
-                if error.is_wrong_usage() {
-                    Failure::Usage(error.to_string())
-                } else {
-                    Failure::Refused(format!("{} {}: {error}", error.status().as_u16(), error.code()))
-                }
+            let alerts = intake::parse(&source, &headers, &body, now).map_err(|error| {
+                Failure::Refused(format!("{} {}: {error}", error.status().as_u16(), error.code()))
             })?;
             output.json(&json!(alerts));
             Ok(())
         }
-        AlertsCommand::List { status, source, limit } => {
-            let query = [("status", status), ("source", source), ("limit", Some(limit.to_string()))];
-            let page = Client::new(connection)?.get_query("/v1/alerts", &query).await?;
+        AlertsCommand::List { status, source, part } => {
+            let filters = [("status", status), ("source", source)];
+            let listed = Client::new(connection)?.list("/v1/alerts", &filters, &part).await?;
             let columns = [
                 ("ID", "/id"),
                 ("STATUS", "/status"),
@@ -44,7 +43,7 @@ pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Outp
                 ("RECEIVED", "/received_at"),
                 ("RUNS", "/runs"),
             ];
-            output.listing(&items(&page), &columns);
+            output.part(&listed, &columns);
             Ok(())
         }
         AlertsCommand::Show { id } => {
@@ -54,6 +53,34 @@ pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Outp
         AlertsCommand::Why { id } => {
             why(&Client::new(connection)?.get(&format!("/v1/alerts/{id}/why")).await?, output);
             Ok(())
+        }
+    }
+}
+
+/// What reads a body: a format by its name, perhaps with a mapping, or else a source of the configuration.
+fn source_of(name: &str, mapping: Option<&Path>, config: &Path) -> Result<Source, Failure> {
+    match (Format::parse_name(name), mapping) {
+        (Ok(format), None) => Ok(Source::offline(format)),
+        (Ok(Format::Generic), Some(file)) => {
+            let mapping = read_mapping(file).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+            Source::offline_mapped(&mapping)
+                .map_err(|error| Failure::Usage(format!("{}: {}", file.display(), chain(&error))))
+        }
+        (Ok(format), Some(_)) => {
+            Err(Failure::Usage(format!("--mapping belongs to --source generic, not to {format}")))
+        }
+        (Err(error), _) if !config.exists() => Err(Failure::Usage(format!("--source: {error}"))),
+        (Err(error), _) => {
+            let config = local::config(config)?;
+            let names: Vec<&str> = config.sources.keys().map(String::as_str).collect();
+            match config.compile_source(name) {
+                Some(source) => source.map_err(|problem| Failure::Usage(problem.to_string())),
+                None => Err(Failure::Usage(format!(
+                    "--source: {error}; sources of {}: {}",
+                    config.file.display(),
+                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                ))),
+            }
         }
     }
 }

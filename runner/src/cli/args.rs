@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use staunch_core::run::State;
 
 /// Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.
 #[derive(Debug, Parser)]
@@ -40,6 +41,31 @@ pub struct Connection {
     /// The configuration file.
     #[arg(long, global = true, env = "STAUNCH_CONFIG", default_value = "staunch.yaml")]
     pub config: PathBuf,
+}
+
+/// Which part of a list is printed.
+#[derive(Debug, Clone, Args)]
+pub struct Part {
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_LISTED)))]
+    pub limit: u32,
+    /// Go on behind this place: what an earlier listing said.
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// All of them, at most 100,000.
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+}
+
+/// The most that one listing prints.
+pub(super) const MOST_LISTED: u32 = 100_000;
+
+impl Part {
+    /// At most so many items.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        usize::try_from(if self.all { MOST_LISTED } else { self.limit }).unwrap_or(usize::MAX)
+    }
 }
 
 /// What to do.
@@ -133,15 +159,15 @@ pub struct AlertsArgs {
 pub enum AlertsCommand {
     /// List alerts, newest first
     List {
-        /// Only firing, resolved or stale ones.
-        #[arg(long)]
+        /// Only those with this status.
+        #[arg(long, value_parser = ["firing", "resolved", "stale"])]
         status: Option<String>,
         /// Only those of a source.
         #[arg(long)]
         source: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
     },
     /// Show one alert
     Show {
@@ -155,9 +181,12 @@ pub enum AlertsCommand {
     },
     /// Print the normalised alerts that a body would give; needs no daemon
     Parse {
-        /// The source's format.
-        #[arg(long)]
+        /// The source's format, or the name of a source of the configuration.
+        #[arg(long, value_name = "FORMAT")]
         source: String,
+        /// A file with the `mapping` of a source, in YAML; for the format generic.
+        #[arg(long, value_name = "FILE")]
+        mapping: Option<PathBuf>,
         /// A header of the request, `Name: value`.
         #[arg(long = "header")]
         headers: Vec<String>,
@@ -183,7 +212,7 @@ pub enum RunsCommand {
     /// List runs, newest first
     List {
         /// Only in this state.
-        #[arg(long)]
+        #[arg(long, value_parser = State::ALL.map(State::as_str))]
         state: Option<String>,
         /// Only of a runbook.
         #[arg(long)]
@@ -194,9 +223,9 @@ pub enum RunsCommand {
         /// Only at a target.
         #[arg(long)]
         target: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
     },
     /// Show one run, with its plan and effects
     Show {
@@ -387,9 +416,9 @@ pub enum AuditCommand {
     Verify {
         /// The exported directory.
         directory: PathBuf,
-        /// The log's verifier key.
+        /// The log's verifier key: the file log.vkey, or its text.
         #[arg(long)]
-        key: PathBuf,
+        key: String,
     },
     /// Prove that the entries of a run, or one entry, are in the log
     Prove {
@@ -454,7 +483,11 @@ pub enum TokenCommand {
         expires: Option<String>,
     },
     /// List tokens, without what they are
-    List,
+    List {
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
+    },
     /// Take a token back
     Revoke {
         /// Its id.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use staunch_core::id::push_hex;
+use staunch_core::tlog::VerifierKey;
 
 use super::args::{AuditArgs, AuditCommand, Connection};
 use super::client::Client;
@@ -30,8 +31,17 @@ pub(super) async fn run(args: AuditArgs, connection: &Connection, output: &Outpu
     }
 }
 
-fn verify(directory: &Path, key: &Path, output: &Output) -> Done {
-    let report = journal::verify(directory, key).map_err(|error| Failure::Usage(chain(&error)))?;
+/// With a key file, or the text of a key as `init` prints it.
+fn verify(directory: &Path, key: &str, output: &Output) -> Done {
+    let file = Path::new(key);
+    let report = match VerifierKey::parse(key) {
+        Ok(key) if !file.exists() => journal::verify_with(directory, &key),
+        Err(error) if !file.exists() && key.contains('+') => {
+            return Err(Failure::Usage(format!("--key: neither a file nor a verifier key: {error}")));
+        }
+        _ => journal::verify(directory, file),
+    };
+    let report = report.map_err(|error| Failure::Usage(chain(&error)))?;
     if output.is_json() {
         output.json(&shown(&report));
     } else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use staunch_core::id::Digest;
+use staunch_core::policy::template::Input;
 use staunch_core::policy::{Policies, Position, Problem};
 
 use super::output::Output;
@@ -16,6 +17,7 @@ use crate::config::{Config, read_policy_files};
 use crate::intake::Source;
 use crate::keys;
 use crate::pipeline::Rules;
+use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
 use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
@@ -31,7 +33,7 @@ pub(super) struct Checked {
 
 /// Reads and checks everything; all problems at once.
 pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
-    let config = Config::load(path)?;
+    let config = Config::load(path).map_err(|problems| with_policies(path, problems))?;
     let mut problems = Vec::new();
     let mut warnings = config.warnings.clone();
     let mut note = |found: Vec<Problem>| {
@@ -51,7 +53,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(found);
         Vec::new()
     });
-    let (policies, digest) = match policies(&config) {
+    let (policies, digest) = match policies(&config.policies) {
         Ok((policies, digest)) => (Some(policies), digest),
         Err(found) => {
             note(found);
@@ -95,8 +97,24 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     }
 }
 
-fn policies(config: &Config) -> Result<(Policies, Digest), Vec<Problem>> {
-    let files = read_policy_files(&config.policies)?;
+/// What is wrong with the policies beside a configuration that is wrong: one look finds both.
+fn with_policies(path: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
+    if let Some(folder) = Config::policies_beside(path) {
+        match policies(&folder) {
+            Ok((policies, _)) => {
+                problems.extend(policies.warnings().to_vec());
+                problems.extend(policies.run_cases().into_iter().filter_map(|result| result.problem));
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
+    let files = read_policy_files(folder)?;
     let parts: Vec<&[u8]> =
         files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
     let digest = Digest::of_parts(&parts);
@@ -153,7 +171,8 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
         installed.insert(plugin.name.clone());
         let place: PathBuf = config.plugins.join(&plugin.name);
         match registry.open(&plugin.name, trust, now) {
-            // A plugin that is refused takes nothing else with it: its runs are refused.
+            // While the daemon runs, only its own runs are refused; at the start it is told like any other problem
+            // (decision 0004).
             Err(error) => {
                 problems.push(Problem::error(&place.display().to_string(), Position::START, chain(&error)))
             }
@@ -164,6 +183,7 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
                 {
                     problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
                 }
+                problems.extend(inputs(policies, &plugin.name, &verified.manifest().input));
             }
         }
     }
@@ -171,14 +191,21 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     problems
 }
 
-pub(super) fn run(path: &Path, output: &Output) -> Done {
-    if !path.exists() {
-        return Err(Failure::Usage(format!("there is no configuration {}", path.display())));
-    }
-    let (problems, failed) = match load(path) {
-        Ok(checked) => (checked.warnings, false),
-        Err(problems) => (problems, true),
-    };
+/// Inputs without templates that the installed plugin does not take: such a step would be refused whenever it runs.
+fn inputs(policies: &Policies, plugin: &str, schema: &InputSchema) -> Vec<Problem> {
+    let steps = policies.routing().runbooks().iter().flat_map(|runbook| {
+        runbook.steps.iter().filter(|step| step.plugin == plugin).map(move |step| (runbook, step))
+    });
+    let refused = steps.filter_map(|(runbook, step)| {
+        let Input::Literal(input) = &step.input else { return None };
+        let error = schema.check(input).err()?;
+        Some(Problem::error(&runbook.file, step.at, format!("step of plugin {plugin:?}: {error}")))
+    });
+    refused.collect()
+}
+
+/// Errors are the data; warnings go beside it and leave the exit code alone.
+fn print(problems: &[Problem], output: &Output) {
     if output.is_json() {
         let items: Vec<_> = problems
             .iter()
@@ -190,11 +217,24 @@ pub(super) fn run(path: &Path, output: &Output) -> Done {
             })
             .collect();
         output.json(&json!(items));
-    } else {
-        for problem in &problems {
+        return;
+    }
+    for problem in problems {
+        if problem.is_error() {
             output.data(&problem.to_string());
+        } else {
+            output.note(&problem.to_string());
         }
     }
+}
+
+pub(super) fn run(path: &Path, output: &Output) -> Done {
+    local::must_exist(path)?;
+    let (problems, failed) = match load(path) {
+        Ok(checked) => (checked.warnings, false),
+        Err(problems) => (problems, true),
+    };
+    print(&problems, output);
     if failed {
         let errors = problems.iter().filter(|problem| problem.is_error()).count();
         return Err(Failure::Refused(format!(
@@ -202,6 +242,10 @@ pub(super) fn run(path: &Path, output: &Output) -> Done {
             if errors == 1 { "problem" } else { "problems" }
         )));
     }
-    output.note(&format!("{}: everything is in order", path.display()));
+    output.note(&match problems.len() {
+        0 => format!("{}: everything is in order", path.display()),
+        1 => format!("{}: in order, with 1 warning", path.display()),
+        count => format!("{}: in order, with {count} warnings", path.display()),
+    });
     Ok(())
 }

@@ -6,11 +6,30 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Failure;
-use super::args::Connection;
+use super::args::{Connection, Part};
 use super::local;
 
 /// Longest that a command waits for an answer: approving may plan anew.
 const TIMEOUT: Duration = Duration::from_secs(130);
+
+/// Longest page that the daemon gives.
+const LONGEST_PAGE: usize = 500;
+
+/// A part of a list, and where the rest begins.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) items: Vec<Value>,
+    pub(super) next: Option<String>,
+}
+
+/// An address as a base of paths.
+fn address(text: &str) -> Result<String, Failure> {
+    let parsed = url::Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    match parsed {
+        Some(url) if url.has_host() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(Failure::Usage(format!("--url {text:?}: an address as in http://127.0.0.1:7878 is valid"))),
+    }
+}
 
 /// A daemon and the right to talk to it.
 #[derive(Debug)]
@@ -28,7 +47,7 @@ impl Client {
     )]
     pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
         let url = match &connection.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) => address(url)?,
             None => local::daemon_url(connection)?,
         };
         let token = match &connection.token {
@@ -59,6 +78,29 @@ impl Client {
             }
         }
         self.send(Method::GET, &format!("{path}?{}", serializer.finish()), None).await
+    }
+
+    /// A list: as many pages as it takes.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        filters: &[(&str, Option<String>)],
+        part: &Part,
+    ) -> Result<Listed, Failure> {
+        let mut listed = Listed { items: Vec::new(), next: part.after.clone() };
+        loop {
+            let limit = (part.most() - listed.items.len()).min(LONGEST_PAGE).to_string();
+            let mut query = filters.to_vec();
+            query.extend([("limit", Some(limit)), ("after", listed.next.take())]);
+            let page = self.get_query(path, &query).await?;
+            let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+            let is_empty = items.is_empty();
+            listed.items.extend(items);
+            listed.next = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if listed.next.is_none() || is_empty || listed.items.len() >= part.most() {
+                return Ok(listed);
+            }
+        }
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -125,11 +167,17 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let cause = crate::causes::chain(error);
-        Failure::Unreachable(format!(
-            "no daemon answers at {}: {cause}; is `staunch serve` running?",
-            self.url
-        ))
+        let url = &self.url;
+        if error.is_timeout() {
+            return Failure::Unreachable(format!("{url} did not answer within {} s", TIMEOUT.as_secs()));
+        }
+        // What lies between is the client's own layers.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let question = if error.is_connect() { "; is `staunch serve` running?" } else { "" };
+        Failure::Unreachable(format!("no daemon answers at {url}: {cause}{question}"))
     }
 }
 

@@ -29,15 +29,21 @@ pub(super) fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Says how to get a configuration where there is none.
+pub(super) fn must_exist(path: &Path) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no configuration {}: `staunch init` writes one, --config names another",
+        path.display()
+    );
+    Err(Failure::Usage(message))
+}
+
 /// The configuration, or what is wrong with it.
 pub(super) fn config(path: &Path) -> Result<Config, Failure> {
-    if !path.exists() {
-        let message = format!(
-            "there is no configuration {}: `staunch init` writes one, --config names another",
-            path.display()
-        );
-        return Err(Failure::Usage(message));
-    }
+    must_exist(path)?;
     Config::load(path).map_err(|problems| Failure::Usage(lines(&problems)))
 }
 
@@ -57,6 +63,12 @@ pub(super) fn daemon_url(connection: &Connection) -> Result<String, Failure> {
 
 /// The token that `init` left for the administrator.
 pub(super) fn administrator_token(connection: &Connection) -> Result<String, Failure> {
+    if !connection.config.exists() {
+        let path = connection.config.display();
+        let message =
+            format!("no token: give --token or STAUNCH_TOKEN; there is no configuration {path} either");
+        return Err(Failure::Usage(message));
+    }
     let config = config(&connection.config)?;
     let path = beside(&config, ADMINISTRATOR_TOKEN);
     let token = std::fs::read_to_string(&path).map_err(|error| {

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde_json::Value;
 
 use super::args::Format;
+use super::client::Listed;
 
 /// Where a command's words go.
 #[derive(Debug)]
@@ -51,6 +52,14 @@ impl Output {
         let head: Vec<String> = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
         let body = items.iter().map(|item| columns.iter().map(|(_, path)| cell(item, path)).collect());
         self.data(&table(&std::iter::once(head).chain(body).collect::<Vec<_>>()));
+    }
+
+    /// A part of a list, and how to see the rest.
+    pub(super) fn part(&self, listed: &Listed, columns: &[(&str, &str)]) {
+        self.listing(&listed.items, columns);
+        if let Some(next) = &listed.next {
+            self.note(&format!("There is more: --after {} goes on, --all lists all.", safe(next)));
+        }
     }
 
     /// A message for people.

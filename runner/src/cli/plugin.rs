@@ -18,6 +18,7 @@ use crate::pipeline::scribe::Scribe;
 use crate::pipeline::views::{self, PluginRecord};
 use crate::plugin::builder::{self, BuildError, Built, Environment};
 use crate::plugin::manifest::Language;
+use crate::plugin::scaffold::ScaffoldError;
 use crate::plugin::{
     Compiler, Registry, TrustPolicy, TrustedKey, UnverifiedBuild, inspect, scaffold, sign, trust,
 };
@@ -89,8 +90,10 @@ fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Failure> {
 
 fn new(name: &str, language: &str, kind: &str, output: &Output) -> Done {
     let (language, kind) = (word(&Language::WORDS, language)?, word(&PluginKind::WORDS, kind)?);
-    let created = scaffold::create(Path::new("."), name, language, kind)
-        .map_err(|error| Failure::Refused(chain(&error)))?;
+    let created = scaffold::create(Path::new("."), name, language, kind).map_err(|error| match error {
+        ScaffoldError::Name(_) => Failure::Usage(chain(&error)),
+        _ => Failure::Refused(chain(&error)),
+    })?;
     if output.is_json() {
         output.json(&json!({ "directory": created.directory, "files": created.files }));
         return Ok(());
@@ -108,7 +111,7 @@ fn build(directory: &Path, output: &Output) -> Result<Built, Failure> {
             let message = chain(&error);
             match error {
                 BuildError::Toolchain(_) | BuildError::Start { .. } => Failure::Unreachable(message),
-                BuildError::Manifest(_) => Failure::Usage(message),
+                BuildError::Manifest(_) | BuildError::NoProject(_) => Failure::Usage(message),
                 _ => Failure::Refused(message),
             }
         },

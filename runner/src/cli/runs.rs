@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
 
-use super::alerts::{items, why};
+use super::alerts::why;
 use super::args::{Connection, RunsArgs, RunsCommand};
 use super::client::Client;
 use super::output::{Output, safe};
@@ -14,15 +14,9 @@ use super::{Done, Failure};
 pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output) -> Done {
     let client = Client::new(connection)?;
     match args.command {
-        RunsCommand::List { state, runbook, plugin, target, limit } => {
-            let query = [
-                ("state", state),
-                ("runbook", runbook),
-                ("plugin", plugin),
-                ("target", target),
-                ("limit", Some(limit.to_string())),
-            ];
-            let page = client.get_query("/v1/runs", &query).await?;
+        RunsCommand::List { state, runbook, plugin, target, part } => {
+            let filters = [("state", state), ("runbook", runbook), ("plugin", plugin), ("target", target)];
+            let listed = client.list("/v1/runs", &filters, &part).await?;
             let columns = [
                 ("ID", "/id"),
                 ("RUNBOOK", "/runbook"),
@@ -32,7 +26,7 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
                 ("REASON", "/reason/code"),
                 ("CREATED", "/created_at"),
             ];
-            output.listing(&items(&page), &columns);
+            output.part(&listed, &columns);
         }
         RunsCommand::Show { id } => show(&client.get(&format!("/v1/runs/{id}")).await?, output),
         RunsCommand::Why { id } => why(&client.get(&format!("/v1/runs/{id}/why")).await?, output),

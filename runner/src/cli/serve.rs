@@ -33,6 +33,7 @@ const HALT_FILE: &str = "HALT";
 
 pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done {
     logging(args)?;
+    local::must_exist(path)?;
     let checked = load(path).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
     for warning in &checked.warnings {
         tracing::warn!("{warning}");

@@ -24,6 +24,7 @@ mod sources;
 pub use files::{check_private, read_policy_files};
 pub use hosts::{Host, Hosts};
 pub use resolve::Environment;
+pub use sources::read_mapping;
 
 /// The largest `staunch.yaml`, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -160,6 +161,14 @@ impl Config {
         let text = files::read_text(path, FILE_LIMIT)
             .map_err(|message| vec![Problem::error(&name, Position::START, message)])?;
         read::read(path, &name, &text, environment)
+    }
+
+    /// The folder of the policies of a file that is wrong, as far as it says: so that they can be looked at all the
+    /// same. `None` where it is no YAML.
+    #[must_use]
+    pub fn policies_beside(path: &Path) -> Option<PathBuf> {
+        let text = files::read_text(path, FILE_LIMIT).ok()?;
+        read::policies_folder(path, &text)
     }
 
     /// Reads, checks and compiles the policies.

@@ -24,6 +24,7 @@ const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
 
+const DEFAULT_POLICIES: &str = "policies";
 const DEFAULT_PORT: u16 = 7878;
 const DEFAULT_QUEUE: i64 = 10_000;
 const DEFAULT_WORKERS: i64 = 64;
@@ -51,6 +52,19 @@ pub(super) fn read(
     Ok(config)
 }
 
+/// The folder of the policies, whatever else is wrong with the file.
+pub(super) fn policies_folder(path: &Path, text: &str) -> Option<PathBuf> {
+    let root = yaml::parse("", text).ok()?;
+    let mut reader = Reader::new("");
+    let named = reader.entries(&root, "").get("policies").map(|node| &node.tree);
+    let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    match named {
+        Some(Tree::Text(text)) => Some(folder.join(text)),
+        Some(_) => None,
+        None => Some(folder.join(DEFAULT_POLICIES)),
+    }
+}
+
 struct Reading<'a> {
     reader: Reader<'a>,
     resolver: Resolver<'a>,
@@ -64,7 +78,7 @@ impl Reading<'_> {
             file: path.to_owned(),
             listen: self.listen(fields),
             data: self.path(fields, "data", "data"),
-            policies: self.path(fields, "policies", "policies"),
+            policies: self.path(fields, "policies", DEFAULT_POLICIES),
             plugins: self.path(fields, "plugins", "plugins"),
             trust: self.trust(fields),
             initial_standing: self.standing(fields),

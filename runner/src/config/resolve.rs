@@ -1,7 +1,7 @@
 //! Fills in `${env:NAME}` and `${file:PATH}`, which stand for secrets.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use staunch_core::policy::reader::Reader;
@@ -60,7 +60,12 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// A path, resolved against the folder of the configuration.
     pub(super) fn path(&self, text: &str) -> PathBuf {
-        self.folder.join(Path::new(text))
+        // Without `./`, so that messages name files as people do.
+        let path: PathBuf = self.folder.join(text).components().collect();
+        path.strip_prefix(".")
+            .ok()
+            .filter(|rest| !rest.as_os_str().is_empty())
+            .map_or(path.clone(), Into::into)
     }
 
     /// A text with all its places filled in; `None` after a problem was noted.

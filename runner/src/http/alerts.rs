@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
 use super::problem::Problem;
+use super::query::Asked;
 use super::runs::cursor;
 use super::shapes::{self, Page};
 use super::{App, runs};
@@ -159,7 +160,7 @@ pub(super) struct AlertQuery {
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<AlertQuery>,
+    Asked(query): Asked<AlertQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     if let Some(status) =

@@ -1,7 +1,7 @@
 //! The journal for auditors: proofs, entries, and the whole of it as a C2SP tiled log.
 
 use axum::Json;
-use axum::extract::{FromRequestParts as _, Path, Query, Request, State};
+use axum::extract::{FromRequestParts as _, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use super::query::Asked;
 use crate::journal::MAX_PAGE;
 use crate::pipeline::ReadError;
 
@@ -52,7 +53,7 @@ pub(super) struct EntriesQuery {
 pub(super) async fn entries(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<EntriesQuery>,
+    Asked(query): Asked<EntriesQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     let journal = app.pipeline().journal();
@@ -82,7 +83,7 @@ pub(super) struct InclusionQuery {
 pub(super) async fn inclusion(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<InclusionQuery>,
+    Asked(query): Asked<InclusionQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     let journal = app.pipeline().journal();
@@ -112,7 +113,7 @@ pub(super) struct ConsistencyQuery {
 pub(super) async fn consistency(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<ConsistencyQuery>,
+    Asked(query): Asked<ConsistencyQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     let journal = app.pipeline().journal();

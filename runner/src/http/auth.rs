@@ -22,15 +22,23 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let refuse = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "not-authentic", detail);
-        let token = bearer(&parts.headers)
-            .ok_or_else(|| refuse("a token is needed: `Authorization: Bearer TOKEN`"))?;
-        let person = app.pipeline().tokens().person(token, app.pipeline().clock().now());
-        person.map(Self).ok_or_else(|| refuse("the token is unknown, expired or revoked"))
+        Self::of(app, &parts.headers)
     }
 }
 
 impl Caller {
+    /// Who sends these headers.
+    ///
+    /// # Errors
+    /// 401, where nobody's good token is among them.
+    pub fn of(app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
+        let refuse = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "not-authentic", detail);
+        let token =
+            bearer(headers).ok_or_else(|| refuse("a token is needed: `Authorization: Bearer TOKEN`"))?;
+        let person = app.pipeline().tokens().person(token, app.pipeline().clock().now());
+        person.map(Self).ok_or_else(|| refuse("the token is unknown, expired or revoked"))
+    }
+
     /// Asks `people.cedar`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod health;
 mod idempotency;
 mod plugins;
 pub mod problem;
+mod query;
 mod runs;
 pub mod shapes;
 mod tokens;

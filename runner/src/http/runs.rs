@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use super::query::Asked;
 use super::shapes::{self, Page, RunShape};
 use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest};
 
@@ -69,7 +70,7 @@ pub(super) struct RunQuery {
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<RunQuery>,
+    Asked(query): Asked<RunQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::Read, Object::System)?;
     if let Some(state) =

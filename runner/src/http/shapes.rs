@@ -9,6 +9,8 @@ use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, Step};
 use utoipa::ToSchema;
 
+use crate::people::TokenRecord;
+
 /// A page of a listing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page {
@@ -165,6 +167,19 @@ pub fn alert(record: &AlertRecord) -> Value {
         members.insert("runs".to_owned(), to_json(&record.runs));
     }
     shape
+}
+
+/// An access token as the API shows it: without what it is.
+#[must_use]
+pub fn token(record: &TokenRecord) -> Value {
+    json!({
+        "id": record.id,
+        "name": record.name,
+        "roles": record.roles,
+        "created_at": record.created_at,
+        "expires": record.expires,
+        "revoked_at": record.revoked_at,
+    })
 }
 
 /// The answer to "why did it run, or why not?".

@@ -7,7 +7,7 @@ use super::config::SourceConfig;
 use super::error::SourceError;
 use super::format::Format;
 use super::limits::Limits;
-use super::mapping::Mapping;
+use super::mapping::{Mapping, MappingConfig};
 
 /// Twelve hours: what `stale_after` is unless given.
 const STALE_AFTER: Duration = Duration::from_secs(12 * 3_600);
@@ -69,8 +69,20 @@ impl Source {
         })
     }
 
+    /// The stand-in for a source of the format `generic` where a body is read without a daemon; it authenticates
+    /// nobody.
+    ///
+    /// # Errors
+    /// When the mapping does not compile.
+    pub fn offline_mapped(mapping: &MappingConfig) -> Result<Self, SourceError> {
+        let source = Self::offline(Format::Generic);
+        let mapping = Mapping::compile(&source.name, mapping, &source.limits)?;
+        Ok(Self { mapping: Some(mapping), ..source })
+    }
+
     /// The stand-in for a source where a body is read without a daemon; it authenticates nobody.
-    pub(super) fn offline(format: Format) -> Self {
+    #[must_use]
+    pub fn offline(format: Format) -> Self {
         Self {
             name: format.as_str().to_owned(),
             format,

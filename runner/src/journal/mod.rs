@@ -19,9 +19,12 @@
 //!  export --> a directory --> verify, with the public key alone; prove --> .tlog-proof files
 //! ```
 //!
+//! Beside the log, `answers` keeps what repeated requests were answered: a table that is no part of it.
+//!
 //! Reading order: this file, `writer`, `batch`, `open`, then what is needed. The tree and the outside formats
 //! are `staunch_core::tlog`.
 
+mod answers;
 mod batch;
 mod checkpoint;
 mod data_dir;
@@ -48,6 +51,7 @@ use staunch_core::event::Encoded;
 use staunch_core::tlog::{Frontier, MAX_LEAF_BYTES, VerifierKey};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use answers::{MAX_ANSWER_BYTES, REQUESTS_KEPT_FOR, TakenAnswer, TakenRequest};
 pub use data_dir::holder;
 pub use error::JournalError;
 pub use export::{ExportProgress, LOG_VKEY, PAYLOADS};
@@ -56,7 +60,7 @@ pub use open::{DEFAULT_HEARTBEAT, MakeHeartbeat, Options, RESERVE_BYTES};
 pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, Proved, check_proof};
 pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery};
 pub use rebuild::{FoldError, Rebuilt};
-pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify};
+pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with};
 
 use health::{Health, HealthCell};
 use note::NoteSigner;
@@ -88,13 +92,11 @@ pub struct Payload {
 pub struct ViewRow {
     /// Which view: `run`, `alert`, ...
     pub kind: &'static str,
-    /// Its id, unique in its kind.
+    /// Its id, unique in its kind; listings go by it, so ids that begin with a time list by time.
     pub id: String,
-    /// Where it stands in listings; usually the time of its beginning.
-    pub sort: i64,
     /// Its state, for listings by state.
     pub state: String,
-    /// Up to three further values to list by.
+    /// Up to three further values to list by; they stay what they were when the row was new, until an erasure.
     pub keys: [Option<String>; 3],
     /// The row itself, in the form that the reader of this kind expects.
     pub doc: Vec<u8>,

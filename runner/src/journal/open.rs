@@ -209,6 +209,7 @@ async fn prepare_schema(
     if tables == 0 {
         sqlx::raw_sql(sql::SCHEMA).execute(&mut *connection).await.map_err(failed())?;
     }
+    sqlx::raw_sql(sql::LATER_TABLES).execute(&mut *connection).await.map_err(failed())?;
     let dir = || dir.to_owned();
     for (key, expected) in [("schema", sql::SCHEMA_VERSION), ("origin", origin)] {
         let found: Option<String> = sqlx::query_scalar(sql::META)

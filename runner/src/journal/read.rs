@@ -41,11 +41,9 @@ impl StoredPayload {
     }
 }
 
-/// Where a listing goes on: after the row with this sort value and id.
+/// Where a listing goes on: after the row with this id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewCursor {
-    /// The last row's sort value.
-    pub sort: i64,
     /// The last row's id.
     pub id: String,
 }
@@ -67,12 +65,13 @@ pub struct ViewQuery {
     pub newest_first: bool,
 }
 
-type ViewColumns = (String, i64, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
+type ViewColumns = (String, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
 pub(super) type PayloadColumns = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+pub(super) type JoinedColumns = (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
 type EntryColumns = (i64, Option<String>, Vec<u8>);
 
-fn view_row(kind: &'static str, (id, sort, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
-    ViewRow { kind, id, sort, state, keys: [k1, k2, k3], doc }
+fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
+    ViewRow { kind, id, state, keys: [k1, k2, k3], doc }
 }
 
 fn entry((index, run, leaf): EntryColumns) -> StoredEntry {
@@ -107,22 +106,26 @@ impl Journal {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// The entries of one run from `from` on, in order.
+    /// The entries of one run from `from` on, in order, each with its payload; `None` where it has none.
     ///
     /// # Errors
-    /// [`JournalError::Database`].
+    /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn run_entries(
         &self,
         run: &str,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<StoredEntry>, JournalError> {
+    ) -> Result<Vec<(StoredEntry, Option<StoredPayload>)>, JournalError> {
         let query = sqlx::query_as(sql::RUN_ENTRIES).bind(run).bind(signed(from)).bind(limit.min(MAX_PAGE));
-        let rows: Vec<EntryColumns> = query
+        let rows: Vec<JoinedColumns> = query
             .fetch_all(&self.inner.pool)
             .await
             .map_err(JournalError::database("read a run's entries"))?;
-        Ok(rows.into_iter().map(entry).collect())
+        let joined = rows.into_iter().map(|(index, leaf, has_payload, salt, bytes)| {
+            let payload = has_payload.map(|_| StoredPayload::from_row(salt, bytes)).transpose()?;
+            Ok((StoredEntry { index: index.unsigned_abs(), run: Some(run.to_owned()), leaf }, payload))
+        });
+        joined.collect()
     }
 
     /// The payload of an entry; `None` when it has none.
@@ -147,7 +150,7 @@ impl Journal {
         Ok(row.map(|row| view_row(kind, row)))
     }
 
-    /// The rows of a view that fit a query, in order of their sort value and id.
+    /// The rows of a view that fit a query, in order of their ids.
     ///
     /// # Errors
     /// [`JournalError::Database`].
@@ -162,7 +165,7 @@ impl Journal {
             listing = listing.bind(value);
         }
         if let Some(after) = &query.after {
-            listing = listing.bind(after.sort).bind(after.id.as_str());
+            listing = listing.bind(after.id.as_str());
         }
         let listing = listing.bind(query.limit.min(MAX_PAGE));
         let rows: Vec<ViewColumns> =

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 
 use super::batch::signed;
 use super::error::JournalError;
-use super::read::StoredPayload;
+use super::read::{JoinedColumns, StoredPayload};
 use super::writer::Command;
 use super::{Journal, ViewRow, sql};
 
@@ -25,8 +25,6 @@ pub struct Rebuilt {
     pub differences: Vec<(String, String)>,
 }
 
-type Columns = (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
-
 impl Journal {
     /// Hands every entry, in order, to `fold`, and compares the rows that it returns (the last one of an id
     /// wins) with the views; with `replace`, puts them in their place. Nothing else may append meanwhile.
@@ -46,7 +44,7 @@ impl Journal {
         while from < size {
             let until = (from + PAGE).min(size);
             let mut reader = self.reader().await?;
-            let mut page = sqlx::query_as::<_, Columns>(sql::WITH_PAYLOADS)
+            let mut page = sqlx::query_as::<_, JoinedColumns>(sql::WITH_PAYLOADS)
                 .bind(signed(from))
                 .bind(signed(until))
                 .fetch(&mut *reader);

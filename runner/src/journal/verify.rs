@@ -104,17 +104,31 @@ impl Report {
 /// [`VerifyError`] when `dir` or `vkey` cannot be read at all; what is wrong with readable files is in the
 /// report.
 pub fn verify(dir: &Path, vkey: &Path) -> Result<Report, VerifyError> {
-    let export = Export::open(dir, vkey)?;
+    let export = Export::open(dir, Some(vkey))?;
     let mut report = Report::default();
     let bytes = files::read_outside(vkey, MAX_KEY_BYTES)?;
-    let Some(key) = parse_key(&bytes, &vkey.display().to_string(), &mut report) else { return Ok(report) };
-    check_key_copy(&export, &key, &mut report)?;
-    let Some(checkpoint) = check_checkpoint(&export, &key, &mut report)? else { return Ok(report) };
+    match parse_key(&bytes, &vkey.display().to_string(), &mut report) {
+        Some(key) => verify_export(&export, &key, report),
+        None => Ok(report),
+    }
+}
+
+/// As [`verify`], with the verifier key itself.
+///
+/// # Errors
+/// [`VerifyError`] when `dir` cannot be read at all.
+pub fn verify_with(dir: &Path, key: &VerifierKey) -> Result<Report, VerifyError> {
+    verify_export(&Export::open(dir, None)?, key, Report::default())
+}
+
+fn verify_export(export: &Export, key: &VerifierKey, mut report: Report) -> Result<Report, VerifyError> {
+    check_key_copy(export, key, &mut report)?;
+    let Some(checkpoint) = check_checkpoint(export, key, &mut report)? else { return Ok(report) };
     report.origin.clone_from(&checkpoint.origin);
     report.size = checkpoint.size;
     report.root = Some(checkpoint.root);
     report.has_payloads = export.has_payloads();
-    tiles::check(&export, &checkpoint, &mut report)?;
+    tiles::check(export, &checkpoint, &mut report)?;
     export.check_names(&checkpoint, &mut report)?;
     Ok(report)
 }

@@ -12,6 +12,7 @@ use staunch_core::tlog::Frontier;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::answers::Change;
 use super::batch::{Batch, MAX_BYTES, MAX_LEAVES, view_arguments};
 use super::data_dir::DataDir;
 use super::error::JournalError;
@@ -25,7 +26,7 @@ const SUBMIT_DELAY: Duration = Duration::from_millis(10);
 /// How often a disk that was full is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes written between two foldings of the write-ahead log, which keeps that about four times as long.
-const FOLD_BYTES: usize = 2 * 1024 * 1024;
+const FOLD_BYTES: usize = 8 * 1024 * 1024;
 /// What a transaction writes besides its rows' bytes: index pages, mostly.
 const OVERHEAD_BYTES: usize = 8 * 1024;
 
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Erase { removed: Vec<u64>, entries: Vec<Entry>, reply: Reply<u64> },
     /// Keep a signed checkpoint.
     Checkpoint { size: u64, note: String, reply: Reply<()> },
+    /// Change the rows of taken requests.
+    Request { change: Change, reply: Reply<()> },
     /// Empty the rebuilt views.
     ClearRebuilt { reply: Reply<()> },
     /// Add to the rebuilt views, at most [`sql::MAX_ROWS`].
@@ -263,6 +266,15 @@ impl Writer {
                 let query = sqlx::query(sql::PUT_CHECKPOINT).bind(super::batch::signed(size)).bind(note);
                 let done = query.execute(&mut self.connection).await;
                 self.settle(done.map(drop), reply).await;
+            }
+            Command::Request { reply, .. }
+                if matches!(self.shared.health.get(), Health::Full | Health::Failed) =>
+            {
+                answer(reply, Err(self.shared.health.unavailable()));
+            }
+            Command::Request { change, reply } => {
+                let done = change.write(&mut self.connection).await;
+                self.settle(done, reply).await;
             }
             Command::ClearRebuilt { reply } => {
                 let done = sqlx::query(sql::CLEAR_REBUILT).execute(&mut self.connection).await;

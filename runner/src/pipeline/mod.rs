@@ -27,6 +27,7 @@ mod rule;
 pub mod scribe;
 mod shared;
 mod stale;
+mod tokens;
 pub mod turns;
 mod verification;
 pub mod views;
@@ -38,16 +39,16 @@ use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Reason;
 use staunch_core::event::{self, Event, Fact, Outside, payload};
-use staunch_core::id::{AlertId, Digest, RunId, TokenId};
+use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::Run;
+use staunch_core::run::{Run, State};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError, StoredPayload, ViewCursor, ViewQuery, ViewRow};
-use crate::people::{TokenRecord, Tokens, new_token};
+use crate::people::Tokens;
 use crate::plugin::VerifiedPlugin;
 use crate::sandbox::Sandbox;
 use live::{LiveRun, RecordError};
@@ -58,6 +59,7 @@ use shared::Shared;
 pub use receive::Accepted;
 pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
 pub use shared::Rules;
+pub use tokens::{list_tokens, revocation, token_line};
 
 /// Why something that was asked for is not done.
 #[derive(Debug, thiserror::Error)]
@@ -163,9 +165,34 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(ViewCursor);
 
+impl Listing {
+    /// Whether a run is one of those that are asked for.
+    fn holds(&self, run: &Run) -> bool {
+        let keys = [
+            Some(run.runbook.as_str()),
+            run.steps.first().map(|step| step.plugin.as_str()),
+            run.target.as_deref(),
+        ];
+        let state = self.state.as_deref().is_none_or(|state| state == run.state.as_str());
+        state && self.keys.iter().zip(keys).all(|(wanted, key)| wanted.is_none() || wanted.as_deref() == key)
+    }
+}
+
+impl Cursor {
+    /// The place behind an item.
+    fn behind(id: &str) -> Self {
+        Self(ViewCursor { id: id.to_owned() })
+    }
+
+    /// The id of the last item of the page before.
+    fn id(&self) -> &str {
+        &self.0.id
+    }
+}
+
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.0.sort, self.0.id)
+        f.write_str(&self.0.id)
     }
 }
 
@@ -173,15 +200,32 @@ impl std::str::FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (sort, id) = text.split_once(':').ok_or(())?;
-        Ok(Self(ViewCursor { sort: sort.parse().map_err(|_| ())?, id: id.to_owned() }))
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if text.is_empty() || !text.chars().all(known) {
+            return Err(());
+        }
+        Ok(Self(ViewCursor { id: text.to_owned() }))
     }
 }
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
     let last = rows.last().filter(|_| rows.len() >= limit as usize)?;
-    Some(ViewCursor { sort: last.sort, id: last.id.clone() })
+    Some(ViewCursor { id: last.id.clone() })
+}
+
+/// A page of a view, newest first.
+async fn list<T: DeserializeOwned>(
+    journal: &Journal,
+    kind: &'static str,
+    listing: Listing,
+) -> Result<Listed<T>, ReadError> {
+    let Listing { state, keys, after, limit } = listing;
+    let after = after.map(|Cursor(cursor)| cursor);
+    let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
+    let rows = journal.views(&query).await?;
+    let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
+    Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
 }
 
 /// What a listing gave.
@@ -453,8 +497,7 @@ impl Pipeline {
     /// # Errors
     /// When the views cannot be read.
     pub async fn run(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
-        let row = self.journal().view(views::RUN, id.as_str()).await?;
-        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+        self.0.run(id).await
     }
 
     /// An alert.
@@ -470,7 +513,19 @@ impl Pipeline {
     /// # Errors
     /// When the views cannot be read.
     pub async fn runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
-        self.list(views::RUN, listing).await
+        let open = listing.state.as_deref().is_some_and(|state| state != State::Ended.as_str());
+        if open { Ok(self.0.open_runs(&listing).await) } else { self.all_runs(listing).await }
+    }
+
+    /// The rows of a listing, of which those that were not at their end are shown as they are now.
+    async fn all_runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
+        let mut listed: Listed<Run> = self.list(views::RUN, listing).await?;
+        for run in listed.items.iter_mut().filter(|run| run.state != State::Ended) {
+            if let Some(now) = self.0.run(&run.id).await? {
+                *run = now;
+            }
+        }
+        Ok(listed)
     }
 
     /// Alerts, newest first. Keys are source, fingerprint, alert name.
@@ -481,25 +536,12 @@ impl Pipeline {
         self.list(views::ALERT, listing).await
     }
 
-    /// Access tokens, newest first.
-    ///
-    /// # Errors
-    /// When the views cannot be read.
-    pub async fn list_tokens(&self, listing: Listing) -> Result<Listed<TokenRecord>, ReadError> {
-        self.list(views::TOKEN, listing).await
-    }
-
     async fn list<T: DeserializeOwned>(
         &self,
         kind: &'static str,
         listing: Listing,
     ) -> Result<Listed<T>, ReadError> {
-        let Listing { state, keys, after, limit } = listing;
-        let after = after.map(|Cursor(cursor)| cursor);
-        let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
-        let rows = self.journal().views(&query).await?;
-        let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
-        Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
+        list(self.journal(), kind, listing).await
     }
 
     /// Other secrets, in force for the next call.
@@ -534,42 +576,6 @@ impl Pipeline {
         self.0.events_of(run).await
     }
 
-    /// Makes an access token; the text is shown once and kept nowhere.
-    ///
-    /// # Errors
-    /// When the journal does not take it.
-    pub async fn create_token(
-        &self,
-        name: &str,
-        roles: Vec<String>,
-        expires: Option<chrono::DateTime<chrono::Utc>>,
-        by: &str,
-    ) -> Result<(TokenRecord, String), Refusal> {
-        let (line, record, token) = token_line(&self.0.scribe, name, roles, expires, by);
-        self.0.scribe.commit(vec![line]).await?;
-        self.0.tokens.put(record.clone());
-        Ok((record, token))
-    }
-
-    /// Takes an access token back.
-    ///
-    /// # Errors
-    /// When there is none, or the journal does not take it.
-    pub async fn revoke_token(&self, id: &TokenId, by: &str) -> Result<TokenRecord, Refusal> {
-        let not_found = || Refusal::NotFound { what: "token", id: id.to_string() };
-        let row = self.journal().view(views::TOKEN, id.as_str()).await.map_err(ReadError::from)?;
-        let row = row.ok_or_else(not_found)?;
-        let mut record: TokenRecord = views::read(&row.doc).map_err(ReadError::Row)?;
-        let outside = payload::TokenRevoked { by: by.to_owned() };
-        let fact = Fact::TokenRevoked(event::TokenRevoked { token: id.clone() }, Outside::Kept(outside));
-        let event = self.0.scribe.event(None, None, fact);
-        record.revoked_at = Some(event.at);
-        let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
-        self.0.scribe.commit(vec![line]).await?;
-        self.0.tokens.put(record.clone());
-        Ok(record)
-    }
-
     /// Writes down that a plugin was installed, and lets it run.
     ///
     /// # Errors
@@ -601,32 +607,4 @@ impl Pipeline {
             tracing::warn!(error = %error, "the end of the daemon is not in the journal");
         }
     }
-}
-
-/// The journal's line for a new token, its record, and the text to show once.
-#[must_use]
-pub fn token_line(
-    scribe: &Scribe,
-    name: &str,
-    roles: Vec<String>,
-    expires: Option<chrono::DateTime<chrono::Utc>>,
-    by: &str,
-) -> (Line, TokenRecord, String) {
-    let token = new_token();
-    let id = TokenId::from_bits(scribe.clock().id_bits());
-    let leaf = event::TokenCreated { token: id.clone(), roles: roles.clone(), expires };
-    let hash = Digest::of(token.as_bytes());
-    let outside = payload::TokenCreated { name: name.to_owned(), hash, by: by.to_owned() };
-    let event = scribe.event(None, None, Fact::TokenCreated(leaf, Outside::Kept(outside)));
-    let record = TokenRecord {
-        id,
-        name: name.to_owned(),
-        roles,
-        hash: Some(hash),
-        created_at: event.at,
-        expires,
-        revoked_at: None,
-    };
-    let line = Line { event: Arc::new(event), views: vec![views::token(&record)] };
-    (line, record, token)
 }

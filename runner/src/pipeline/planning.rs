@@ -15,7 +15,7 @@ use staunch_core::run::{Ask, Outcome, Run};
 use super::drive::End;
 use super::history::{History, Past};
 use super::job::{self, Purpose};
-use super::live::{LiveRun, Wait};
+use super::live::{Judged, LiveRun, Wait};
 use super::plugins::Loaded;
 use super::shared::Shared;
 use crate::causes::chain;
@@ -105,11 +105,14 @@ pub(super) async fn plan_after(
     let mut log = Vec::new();
     let mut kind = PluginKind::Remediation;
     let mut summary = String::new();
+    let policies = Arc::clone(&shared.rules().policies);
+    let mut plugins = Vec::with_capacity(run.steps.len());
     let permits = permit.split(run.steps.len());
     let mut left = 0;
     for (((index, step), permit), past) in run.steps.iter().enumerate().zip(permits).zip(done) {
         let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
         kind = plugin.kind();
+        plugins.push(shared.plugins.facts(&plugin));
         let report = plan_step(shared, live, (run, index), &plugin, permit, past).await?;
         left += report.effects.iter().filter(|effect| !effect.replayed).count();
         log.extend(lines(&report.log, report.log_dropped));
@@ -124,6 +127,7 @@ pub(super) async fn plan_after(
         });
     }
     let plan = Plan::new(&run.id, &run.runbook, steps);
+    live.judged(Judged { plan: plan.digest, policies, plugins });
     let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
     Ok(Planned { plan, at: shared.now(), policy, log, kind, summary, left })
 }

@@ -55,6 +55,9 @@ pub enum BuildError {
         #[source]
         source: io::Error,
     },
+    /// The directory holds no plugin.
+    #[error("there is no {FILE_NAME} in {0}; `staunch plugin new NAME` makes a project")]
+    NoProject(String),
     /// The manifest breaks its rules.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -109,6 +112,9 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Built, BuildError> {
     let manifest_file = directory.join(FILE_NAME);
+    if !manifest_file.exists() {
+        return Err(BuildError::NoProject(directory.display().to_string()));
+    }
     let manifest_bytes = read_bounded(&manifest_file, super::manifest::MAX_BYTES)?;
     let manifest = Manifest::parse(&manifest_file.display().to_string(), &manifest_bytes)?;
     if manifest.language != Language::Rust {

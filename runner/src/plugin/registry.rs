@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Nothing in it is believed: every load verifies signature, digest and floor again, so a file changed after
-//! its installation is refused while the daemon runs. Older versions stay until they are pruned, for runs that
-//! are bound to their digest.
+//! its installation is refused while the daemon runs. Older versions stay for as long as the journal does: runs are
+//! bound to their digest, and an auditor replays them.
 
 mod files;
 mod index;
@@ -167,7 +167,7 @@ pub struct Installed {
 pub struct Listed {
     /// The plugin.
     pub name: String,
-    /// Its current version; none when every version was pruned.
+    /// Its current version; none when its bytes are no longer kept.
     pub version: Option<String>,
     /// The current version's release counter.
     pub release: Option<u64>,
@@ -280,32 +280,6 @@ impl Registry {
     pub fn list(&self) -> Result<Vec<Listed>, RegistryError> {
         let index = Index::read(&self.root)?;
         Ok(index.plugins.iter().map(|(name, entry)| entry.listed(name)).collect())
-    }
-
-    /// Removes the bytes of every version of `name` that is neither current nor in `keep`; the release floor
-    /// stays. Returns the removed versions.
-    ///
-    /// # Errors
-    /// When the index or a file cannot be changed.
-    pub fn prune(&self, name: &str, keep: &BTreeSet<Digest>) -> Result<Vec<String>, RegistryError> {
-        let _lock = files::lock(&self.root)?;
-        let mut index = Index::read(&self.root)?;
-        index.entry(name)?;
-        let Some(entry) = index.plugins.get_mut(name) else { return Ok(Vec::new()) };
-        let current = entry.current.clone();
-        let removed: Vec<String> = entry
-            .versions
-            .iter()
-            .filter(|(version, stored)| Some(*version) != current.as_ref() && !keep.contains(&stored.digest))
-            .map(|(version, _)| version.clone())
-            .collect();
-        entry.versions.retain(|version, _| !removed.contains(version));
-        // The index first: bytes without an entry are harmless, an entry without bytes is not.
-        index.write(&self.root)?;
-        for version in &removed {
-            files::remove_directory(&self.directory(name, version))?;
-        }
-        Ok(removed)
     }
 
     fn directory(&self, name: &str, version: &str) -> PathBuf {

@@ -158,7 +158,9 @@ fn every_refusal_of_the_api_is_a_problem_document() {
         ("/v1/runs?state=sleeping", 422),
         ("/v1/runs?limit=0", 422),
         ("/v1/runs?after=there", 422),
-        ("/v1/runs?colour=red", 400),
+        ("/v1/runs?colour=red", 422),
+        ("/v1/runs?limit=many", 422),
+        ("/v1/audit/inclusion?size=1", 422),
     ] {
         let answer = daemon.get(path);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());

@@ -76,6 +76,23 @@ fn an_approved_run_does_not_use_a_plugin_that_changed_meanwhile() {
 }
 
 #[test]
+fn a_plugin_that_changed_is_told_before_the_start_and_mended_by_installing_it() {
+    let Some(stage) = Stage::bare() else { return };
+    let installed = files(&stage.home.path("plugins"));
+    let wasm = installed.iter().find(|file| file.extension().is_some_and(|end| end == "wasm")).unwrap();
+    let _before = flip(wasm);
+    let checked = stage.home.staunch(&["check"]);
+    assert_eq!(checked.code, Some(1), "{}", checked.stderr);
+    assert!(checked.stdout.contains("plugins/http-request:1:1: "), "{}", checked.stdout);
+    let refused = stage.home.staunch(&["serve"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("plugins/http-request"), "{refused:?}");
+    let original = component("http-request").unwrap();
+    let copy = stage.home.path(original.file_name().unwrap().to_str().unwrap());
+    let _said = succeeded(&stage.home.install(&copy));
+    let _said = succeeded(&stage.home.staunch(&["check"]));
+}
+
+#[test]
 fn what_is_not_signed_by_a_trusted_key_is_not_installed() {
     let Some(stage) = Stage::bare() else { return };
     let file = stage.home.path("fresh.wasm");

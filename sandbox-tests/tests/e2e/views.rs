@@ -54,13 +54,14 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         let journal = Journal::open(options).await.unwrap();
         let mut fold = Fold::default();
         let mut kinds: HashMap<String, u32> = HashMap::new();
-        let apply = |_index: u64, leaf: &[u8], payload: Option<&StoredPayload>| -> Result<Vec<ViewRow>, FoldError> {
-            let rows = fold.apply(&event(leaf, payload)?);
-            for row in &rows {
-                *kinds.entry(row.kind.to_owned()).or_default() += 1;
-            }
-            Ok(rows)
-        };
+        let apply =
+            |_index: u64, leaf: &[u8], payload: Option<&StoredPayload>| -> Result<Vec<ViewRow>, FoldError> {
+                let rows = fold.apply(&event(leaf, payload)?);
+                for row in &rows {
+                    *kinds.entry(row.kind.to_owned()).or_default() += 1;
+                }
+                Ok(rows)
+            };
         let rebuilt = journal.rebuild_views(apply, false).await.unwrap();
         journal.shutdown().await;
         (rebuilt, kinds)

@@ -84,8 +84,9 @@ impl Stage {
             let waiting = daemon.until(&id, "waiting");
             let _run = daemon.approve(&self.home.administrator, &waiting).expect(200);
         }
-        until("the effect is known to be done", SOON, || {
-            (daemon.run(&id)["effects"][0]["status"] == "done").then_some(())
+        until("the effect is known to be done, also on the disk", SOON, || {
+            let settled = |entry: &serde_json::Value| entry["leaf"]["kind"] == "effect-settled";
+            daemon.journal(&id).iter().any(settled).then_some(())
         });
         daemon.kill();
         assert_eq!(self.target.posts().len(), 1);

@@ -70,7 +70,9 @@ impl Tree {
 /// # Errors
 /// The first thing that is no YAML: syntax, a key that stands twice, a second document.
 pub fn parse(file: &str, text: &str) -> Result<Node, Problem> {
-    serde_saphyr::from_str::<Node>(text).map_err(|error| {
+    // YAML 1.2: `n`, `yes` and `off` are texts, lest the country NO become a boolean.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
         let plain = error.without_snippet();
         let at = plain.location().map_or(Position::START, position);
         Problem::error(file, at, without_place(&plain.to_string()))
@@ -189,6 +191,21 @@ mod tests {
         assert_eq!(entry(&items[1], "e").node.tree, Tree::Integer(404));
         assert_eq!(entry(&items[1], "f").node.tree, Tree::Null);
         assert_eq!(entry(&items[1], "d").at, Position { line: 4, column: 16 });
+    }
+
+    #[test]
+    fn only_true_and_false_are_booleans() {
+        for word in ["n", "N", "y", "yes", "no", "NO", "on", "off", "Off"] {
+            let root = parse("f", &format!("a: {word}\n{word}: b\nc: [{word}]\n")).unwrap();
+            assert_eq!(entry(&root, "a").node.tree, Tree::Text(word.to_owned()));
+            assert_eq!(entry(&root, word).node.tree, Tree::Text("b".to_owned()));
+            let Tree::List(items) = &entry(&root, "c").node.tree else { panic!("{word}") };
+            assert_eq!(items[0].tree, Tree::Text(word.to_owned()));
+        }
+        for (word, value) in [("true", true), ("True", true), ("FALSE", false)] {
+            let root = parse("f", &format!("a: {word}\n")).unwrap();
+            assert_eq!(entry(&root, "a").node.tree, Tree::Bool(value));
+        }
     }
 
     #[test]

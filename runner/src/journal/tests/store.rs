@@ -85,8 +85,26 @@ async fn entries_of_a_run_are_found() {
     let of = |run: &str, number| Entry { run: Some(run.to_owned()), ..plain(number) };
     journal.commit(vec![of("a", 0), of("b", 1), plain(2), of("a", 3)]).await.unwrap();
     assert_eq!(journal.run_indices("a").await.unwrap(), [0, 3]);
-    assert_eq!(journal.run_entries("a", 1, 10).await.unwrap()[0].leaf, plain(3).leaf);
+    assert_eq!(journal.run_entries("a", 1, 10).await.unwrap()[0].0.leaf, plain(3).leaf);
     assert_eq!(journal.run_indices("c").await.unwrap(), [0; 0]);
+}
+
+#[tokio::test]
+async fn entries_of_a_run_come_with_their_payloads() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let of = |entry: Entry| Entry { run: Some("a".to_owned()), ..entry };
+    let given = vec![of(with_payload(0)), with_payload(1), of(plain(2)), of(with_payload(3))];
+    journal.commit(given.clone()).await.unwrap();
+    journal.erase(vec![3], vec![plain(4)]).await.unwrap();
+    let found = journal.run_entries("a", 0, 10).await.unwrap();
+    let indices: Vec<u64> = found.iter().map(|(entry, _)| entry.index).collect();
+    assert_eq!(indices, [0, 2, 3]);
+    let payloads: Vec<_> = found.into_iter().map(|(_, payload)| payload).collect();
+    let kept = StoredPayload::Kept(given[0].payload.clone().unwrap());
+    assert_eq!(payloads, [Some(kept), None, Some(StoredPayload::Removed)]);
+    let page = journal.run_entries("a", 1, 1).await.unwrap();
+    assert_eq!(page[0].0.index, 2);
 }
 
 #[tokio::test]

@@ -22,10 +22,10 @@ pub(super) struct Export {
 }
 
 impl Export {
-    pub(super) fn open(dir: &Path, vkey: &Path) -> Result<Self, VerifyError> {
+    pub(super) fn open(dir: &Path, vkey: Option<&Path>) -> Result<Self, VerifyError> {
         let dir = dir.canonicalize().map_err(failed(dir))?;
         fs::read_dir(&dir).map_err(failed(&dir))?;
-        Ok(Self { dir, vkey: vkey.canonicalize().ok() })
+        Ok(Self { dir, vkey: vkey.and_then(|vkey| vkey.canonicalize().ok()) })
     }
 
     pub(super) fn has_payloads(&self) -> bool {

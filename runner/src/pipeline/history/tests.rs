@@ -82,7 +82,15 @@ impl Story {
             effects: effects.collect(),
             readings: Vec::new(),
         };
-        let ask = || Ask { approvals: 1, roles: Vec::new(), expires: at(9_000), separation: true };
+        let ask = || Ask {
+            approvals: 1,
+            roles: Vec::new(),
+            expires: at(9_000),
+            separation: true,
+            escalate: Vec::new(),
+            deputies: None,
+            comment: false,
+        };
         let plan = Digest::of(urls.concat().as_bytes());
         let leaf = event::RunPlanned { plan, effects: 1, ask: asked, policy: Digest::of(b"") };
         let outside = payload::RunPlanned {

@@ -107,11 +107,6 @@ pub(super) fn write_directory(path: &Path, files: &[(&str, &[u8])]) -> Result<()
     sync_directory(parent)
 }
 
-/// Removes a directory and what is in it.
-pub(super) fn remove_directory(path: &Path) -> Result<(), RegistryError> {
-    fs::remove_dir_all(path).map_err(failed("remove", path))
-}
-
 fn sync_directory(path: &Path) -> Result<(), RegistryError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Gate, Probe, Runbook, Separation, Step, Verify};
+use super::schedule::BESIDE;
+use super::{Probe, Runbook, Step, Verify};
 use crate::id::Digest;
+use crate::policy::duration;
 use crate::policy::facts::{Autonomy, Effects};
 use crate::policy::matcher::{self, Matcher};
 use crate::policy::problem::{Position, Problem};
@@ -11,7 +13,14 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 18] = [
+    "schedule",
+    BESIDE[0],
+    BESIDE[1],
+    BESIDE[2],
+    BESIDE[3],
+    BESIDE[4],
+    BESIDE[5],
     "runbook",
     "description",
     "priority",
@@ -24,9 +33,8 @@ const KEYS: [&str; 11] = [
     "undo",
     "parallel",
 ];
-const LATER: [&str; 4] = ["schedule", "group", "limits", "tell"];
+const LATER: [&str; 3] = ["group", "limits", "tell"];
 const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
-const GATE_KEYS: [&str; 4] = ["approvals", "roles", "expires", "separation"];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
 const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
@@ -53,8 +61,8 @@ pub fn read(file: &str, text: &str) -> Result<(Runbook, Vec<Problem>), Vec<Probl
     }
 }
 
-struct Reading<'f> {
-    reader: Reader<'f>,
+pub(super) struct Reading<'f> {
+    pub(super) reader: Reader<'f>,
     templates: Templates,
 }
 
@@ -69,6 +77,7 @@ impl Reading<'_> {
         });
         let priority = self
             .optional(fields, "priority", |this, node| this.reader.integer(node, "priority", -1000, 1000));
+        let schedule = self.schedule(fields);
         let matchers = self.matchers(fields);
         let target = self.optional(fields, "target", |this, node| this.template(node, "target"));
         let autonomy = self
@@ -81,6 +90,7 @@ impl Reading<'_> {
             name: name?.to_owned(),
             description: description.unwrap_or_default(),
             priority: priority.unwrap_or_default(),
+            schedule,
             matchers,
             target,
             autonomy: autonomy.unwrap_or(Autonomy::Approve),
@@ -94,7 +104,7 @@ impl Reading<'_> {
         })
     }
 
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         fields: Fields<'_>,
         key: &str,
@@ -113,6 +123,9 @@ impl Reading<'_> {
 
     fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
         let Some(node) = fields.get("match") else {
+            if fields.get("schedule").is_some() {
+                return Vec::new();
+            }
             let message = "without \"match\" this runbook is started by hand only; write \"match: []\" if so";
             self.reader.warning(fields.at(), message);
             return Vec::new();
@@ -178,37 +191,6 @@ impl Reading<'_> {
         }
     }
 
-    fn gate(&mut self, node: &Node) -> Gate {
-        let fields = self.reader.fields_of_version(node, "gate", &GATE_KEYS, &["escalate"]);
-        let default = Gate::default();
-        let approvals = self
-            .optional(fields, "approvals", |this, node| this.reader.integer(node, "approvals", 1, 16))
-            .and_then(|number| u32::try_from(number).ok());
-        let roles = self.optional(fields, "roles", |this, node| {
-            let roles = this.reader.texts(node, "roles")?;
-            if roles.is_empty() {
-                this.reader.error(node.at, "roles must name at least one role");
-            }
-            Some(roles)
-        });
-        let expires = self.optional(fields, "expires", |this, node| {
-            let expires = this.reader.duration(node, "expires")?;
-            if expires.is_zero() {
-                this.reader.error(node.at, "expires must be longer than 0s");
-            }
-            Some(expires)
-        });
-        let words = [("default", Separation::Default), ("none", Separation::None)];
-        let separation =
-            self.optional(fields, "separation", |this, node| this.reader.word(node, "separation", &words));
-        Gate {
-            approvals: approvals.unwrap_or(default.approvals),
-            roles: roles.unwrap_or(default.roles),
-            expires: expires.unwrap_or(default.expires),
-            separation: separation.unwrap_or(default.separation),
-        }
-    }
-
     fn verify(&mut self, node: &Node) -> Option<Verify> {
         let fields = self.reader.fields(node, "verify", &VERIFY_KEYS);
         let mut duration = |key: &str| {
@@ -225,8 +207,31 @@ impl Reading<'_> {
         if items.is_empty() || items.len() > MOST_PROBES {
             self.reader.error(probes.at, format!("verify.probes must be from 1 to {MOST_PROBES}"));
         }
-        let probes = items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        let probes: Vec<Probe> =
+            items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        self.provable(fields, within, stable_for, &probes);
         Some(Verify { within, stable_for, interval, probes })
+    }
+
+    /// Refuses what can never come to `fixed`, and warns of what can never come to `not-fixed`.
+    fn provable(&mut self, fields: Fields<'_>, within: Duration, stable_for: Duration, probes: &[Probe]) {
+        if stable_for > within {
+            let message = format!(
+                "verify.stable_for ({}) is longer than verify.within ({}): such a run could never end fixed",
+                duration::print(stable_for),
+                duration::print(within)
+            );
+            match fields.get("stable_for") {
+                Some(node) => self.reader.error(node.at, message),
+                None => self.reader.warning(fields.at(), format!("{message}; write a shorter stable_for")),
+            }
+        }
+        let passive = |probe: &Probe| matches!(probe, Probe::AlertResolved);
+        if !probes.is_empty() && probes.iter().all(passive) {
+            let message = "alert_resolved can pass but not fail: without another probe such a run ends fixed or \
+                           unknown, never not-fixed";
+            self.reader.warning(fields.get("probes").map_or(fields.at(), |node| node.at), message);
+        }
     }
 
     fn probe(&mut self, index: usize, node: &Node) -> Option<Probe> {
