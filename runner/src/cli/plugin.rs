@@ -212,11 +212,16 @@ fn verify(file: &Path, key: Option<&Path>, connection: &Connection, output: &Out
         "release": manifest.release,
         "digest": verified.digest(),
         "signers": verified.signers(),
+        "signed_by": policy.holders(verified.signers()),
     });
     if output.is_json() {
         output.json(&report);
     } else {
-        let signers = verified.signers().join(", ");
+        let signers = policy.holders(verified.signers()).into_iter().map(|signer| match signer.person {
+            Some(person) => format!("{} ({person})", signer.key),
+            None => signer.key,
+        });
+        let signers = signers.collect::<Vec<_>>().join(", ");
         output.data(&format!(
             "{} {} is genuine: {}, signed by {signers}",
             manifest.name,

@@ -11,8 +11,10 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod doubt;
 mod drive;
 pub mod halts;
+mod history;
 mod hold;
 mod index;
 mod job;
@@ -488,11 +490,7 @@ impl Pipeline {
             return Ok(live);
         }
         match self.run(id).await? {
-            Some(run) => {
-                let outcome = run.outcome.map_or("nothing", staunch_core::run::Outcome::as_str);
-                let message = format!("the run has ended: {outcome}");
-                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Cancelled, message)))
-            }
+            Some(run) => Err(requests::asks_nobody(&run)),
             None => Err(Refusal::NotFound { what: "run", id: id.to_string() }),
         }
     }
@@ -558,6 +556,11 @@ impl Pipeline {
         secrets: std::collections::BTreeMap<String, secrecy::SecretString>,
     ) -> Result<(), crate::sandbox::SecretError> {
         self.0.sandbox.replace_secrets(secrets)
+    }
+
+    /// Other authorities that https targets may be vouched for by, beside the system's.
+    pub fn replace_roots(&self, roots: Vec<crate::sandbox::Root>) {
+        self.0.sandbox.replace_roots(roots);
     }
 
     /// The entries of a run with their payloads, in order.
