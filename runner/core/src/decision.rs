@@ -245,6 +245,10 @@ words! {
         Approved = "approved",
         /// Approvals are missing.
         Quorum = "quorum",
+        /// The gate wants a comment with each approval.
+        CommentNeeded = "comment-needed",
+        /// A person broke the glass, and owes a justification.
+        GlassBroken = "glass-broken",
         /// A person said no.
         Rejected = "rejected",
         /// Nobody decided in time.
@@ -259,6 +263,8 @@ words! {
         PopulationUnknown = "population-unknown",
         /// The alert was over before anything was done.
         NoLongerNeeded = "no-longer-needed",
+        /// The time of a schedule passed without a run.
+        Missed = "missed",
         /// The probes passed before the first effect.
         RecoveredBeforeActing = "recovered-before-acting",
         /// The plan has no effect.

@@ -15,9 +15,10 @@ use serde_json::Value;
 use crate::alert::{Alert, Severity, Status};
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
-use crate::id::{AlertId, Digest, RunId, TokenId};
+use crate::id::{AlertId, Digest, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
-use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, ProbeAnswer, Verdict, VerifyPlan};
+use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
+use crate::schedule::Occurrence;
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -124,105 +125,8 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
     Digest::of_parts(&[salt, bytes])
 }
 
-macro_rules! facts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
-        leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
-        payload { $($(#[doc = $pdoc:literal])+ $pfield:ident: $ptype:ty,)* }
-    })+) => {
-        /// What happened.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Fact {
-            $($(#[doc = $doc])+ $name($name, Outside<payload::$name>),)+
-        }
-
-        $(
-            $(#[doc = $doc])+
-            ///
-            /// The part that stays in the leaf.
-            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-            #[serde(deny_unknown_fields)]
-            pub struct $name { $($(#[doc = $ldoc])+ $(#[serde($($lattr)*)])? pub $lfield: $ltype,)* }
-        )+
-
-        /// The parts of events that came from outside.
-        pub mod payload {
-            use super::*;
-
-            $(
-                $(#[doc = $doc])+
-                ///
-                /// The part that came from outside.
-                #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-                #[serde(deny_unknown_fields)]
-                pub struct $name { $($(#[doc = $pdoc])+ pub $pfield: $ptype,)* }
-
-                impl $name {
-                    pub(super) const EMPTY: bool = {
-                        let fields: &[&str] = &[$(stringify!($pfield),)*];
-                        fields.is_empty()
-                    };
-                }
-            )+
-        }
-
-        impl Fact {
-            /// The word for its kind, as in the leaf.
-            #[must_use]
-            pub fn kind(&self) -> &'static str {
-                match self {
-                    $(Self::$name(..) => $kind,)+
-                }
-            }
-
-            /// All kinds.
-            pub const KINDS: &'static [&'static str] = &[$($kind,)+];
-        }
-
-        impl Event {
-            /// Leaf and payload of the event. `salt` must be fresh randomness: it keeps short payloads from being
-            /// guessed once they are removed.
-            ///
-            /// # Errors
-            /// [`EventError::TooLong`] when the leaf would not fit an entry bundle.
-            pub fn encode(&self, salt: [u8; 16]) -> Result<Encoded, EventError> {
-                match &self.fact {
-                    $(Fact::$name(leaf, outside) => {
-                        let bytes = if payload::$name::EMPTY { None } else { outside.get().map(json_bytes) };
-                        self.finish($kind, leaf, bytes, salt)
-                    })+
-                }
-            }
-
-            /// The event that leaf and payload tell. `payload` is `None` where the event has none, or where it
-            /// was removed.
-            ///
-            /// # Errors
-            /// [`EventError::Unreadable`] when the bytes are not an event that this version knows.
-            pub fn decode(leaf: &[u8], payload_bytes: Option<&[u8]>) -> Result<Self, EventError> {
-                let parsed: LeafIn<'_> = serde_json::from_slice(leaf).map_err(EventError::Unreadable)?;
-                let fact = match parsed.kind.as_str() {
-                    $($kind => {
-                        let leaf: $name = parse(parsed.fact.get().as_bytes())?;
-                        let outside = if payload::$name::EMPTY {
-                            Outside::Kept(parse(b"{}")?)
-                        } else {
-                            if parsed.payload.is_none() {
-                                return Err(EventError::PayloadMissing($kind));
-                            }
-                            payload_bytes.map_or(Ok(Outside::Removed), |bytes| parse(bytes).map(Outside::Kept))?
-                        };
-                        Fact::$name(leaf, outside)
-                    })+
-                    other => {
-                        let error = serde::de::Error::custom(format_args!("unknown kind {other:?}"));
-                        return Err(EventError::Unreadable(error));
-                    }
-                };
-                Ok(Self { at: parsed.at, run: parsed.run, alert: parsed.alert, fact })
-            }
-        }
-    };
-}
+#[macro_use]
+mod words;
 
 fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
@@ -425,6 +329,66 @@ facts! {
             approval: Approval,
         }
     }
+    /// Nobody answered for a while, and somebody else is told.
+    RunEscalated = "run-escalated" {
+        leaf {
+            /// The rung of the ladder, from 0.
+            rung: u32,
+            /// Who is told, by the name in the runbook.
+            to: String,
+        }
+        payload {}
+    }
+    /// A person took the run over, to do it by hand: it does no further effect.
+    RunTakenOver = "run-taken-over" {
+        leaf {}
+        payload {
+            /// Who.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
+    /// The run was given back: it is planned anew and asks anew.
+    RunGivenBack = "run-given-back" {
+        leaf {}
+        payload {
+            /// Who.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
+    /// A person broke the glass: the run passes what would have held it.
+    GlassBroken = "glass-broken" {
+        leaf {
+            /// What it passes.
+            passes: Passes,
+            /// The plan that was shown; none where there was no plan yet.
+            plan: Option<Digest>,
+        }
+        payload {
+            /// Who.
+            by: String,
+            /// Why: a justification that a second person reviews.
+            reason: String,
+        }
+    }
+    /// A second person looked at why the glass was broken.
+    JustificationReviewed = "justification-reviewed" {
+        leaf {
+            /// Which time that the glass of this run was broken, from 0.
+            glass: u32,
+            /// Whether it was justified.
+            justified: bool,
+        }
+        payload {
+            /// Who reviewed it.
+            by: String,
+            /// What they said.
+            comment: Option<String>,
+        }
+    }
     /// The gate made an act permit.
     RunPermitted = "run-permitted" {
         leaf {
@@ -609,6 +573,63 @@ facts! {
             comment: Option<String>,
             /// What was decided at the end.
             decisions: Vec<Decision>,
+        }
+    }
+    /// A time of a schedule came, and a run was made for it.
+    OccurrenceDue = "occurrence-due" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// Which time, and when it starts.
+            occurrence: Occurrence,
+            /// The run that was made for it.
+            made: RunId,
+        }
+        payload {}
+    }
+    /// A time of a schedule passed without a run.
+    OccurrenceMissed = "occurrence-missed" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// Which time, and when it would have started.
+            occurrence: Occurrence,
+            /// Why.
+            code: Code,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
+        }
+    }
+    /// A person made a silence.
+    SilenceCreated = "silence-created" {
+        leaf {
+            /// Its id.
+            id: SilenceId,
+            /// Its first instant.
+            starts_at: DateTime<Utc>,
+            /// The first instant after it.
+            ends_at: DateTime<Utc>,
+        }
+        payload {
+            /// Which labels, in Alertmanager's syntax.
+            matchers: Vec<String>,
+            /// Who made it.
+            by: String,
+            /// Why.
+            comment: String,
+        }
+    }
+    /// A person ended a silence before its time.
+    SilenceExpired = "silence-expired" {
+        leaf {
+            /// Its id.
+            id: SilenceId,
+        }
+        payload {
+            /// Who ended it.
+            by: String,
         }
     }
     /// A plugin version was installed.

@@ -2,10 +2,17 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::decision::{Code, Decision, Reason, Stage};
+use crate::decision::{Code, Decision, Outcome, Reason, Stage};
 use crate::id::{Digest, RunId};
 use crate::permit::{ActPermit, PlanPermit};
 use crate::run::{Mode, Run};
+
+mod quorum;
+
+pub use quorum::{
+    PersonNow, Quorum, QuorumFacts, RolesNow, Uncounted, due_escalations, next_escalation, possible, quorum,
+    would_count,
+};
 
 /// How old a plan may be when it is approved; an older one is made again first.
 pub const PLAN_GOOD_FOR: TimeDelta = TimeDelta::seconds(60);
@@ -122,6 +129,47 @@ pub fn permit_approved(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reaso
         ));
     }
     Ok(ActPermit::new(run.id.clone(), plan, true))
+}
+
+/// Makes the permit of a run that people approved, as [`permit_approved`], counting only what counts now: people
+/// who are still there, with the role, for this plan and policy. A person who broke the glass for exactly this
+/// plan passes what is missing.
+///
+/// # Errors
+/// Why it does not act yet, or no longer.
+pub fn permit_by_quorum(
+    run: &Run,
+    now: DateTime<Utc>,
+    facts: &QuorumFacts<'_>,
+) -> Result<(ActPermit, Decision), Reason> {
+    let (Some(ask), Some(plan)) = (&run.ask, run.plan) else {
+        return Err(Reason::new(Code::Quorum, "nobody was asked"));
+    };
+    if let Some(held) = &run.held {
+        return Err(Reason::new(Code::TakenOver, format!("{} has it in hand", held.by)));
+    }
+    if run.mode == Mode::Plan {
+        return Err(Reason::new(Code::Observe, "the run is to plan only"));
+    }
+    if now >= ask.expires {
+        return Err(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires)));
+    }
+    if plan != facts.plan {
+        return Err(Reason::new(Code::PlanChanged, "the plan is no longer the one that was shown"));
+    }
+    let quorum = quorum(ask, &run.approvals, facts);
+    let decision = match (quorum.granted(), run.passes_quorum()) {
+        (Ok(()), _) => {
+            let message = format!("approved by {}", quorum.counted.join(", "));
+            Decision::new(now, Stage::Gate, &run.runbook, Outcome::Pass, Code::Approved, message)
+        }
+        (Err(missing), Some(by)) => {
+            let message = format!("{by} broke the glass: {}", missing.message);
+            Decision::new(now, Stage::Gate, &run.runbook, Outcome::Pass, Code::GlassBroken, message)
+        }
+        (Err(missing), None) => return Err(missing),
+    };
+    Ok((ActPermit::new(run.id.clone(), plan, true), decision))
 }
 
 /// Makes the permit of a run that was permitted before, and goes on after a restart or after an effect in

@@ -83,6 +83,10 @@ id! {
     /// An access token; the id is public, the token is not.
     TokenId, "tok_"
 }
+id! {
+    /// A silence.
+    SilenceId, "sil_"
+}
 
 /// A SHA-256 digest, written `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

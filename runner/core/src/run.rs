@@ -16,6 +16,12 @@ use crate::id::{AlertId, Digest, RunId};
 use crate::plan::StepPlan;
 use crate::policy::ReadyProbe;
 
+mod asking;
+mod hands;
+
+pub use asking::{Approval, Ask, AskDeputies, AskRung};
+pub use hands::{Glass, Held, Passes, Review};
+
 /// Where a run is on its road.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +45,13 @@ pub enum State {
 }
 
 impl State {
+    /// Whether a run stays in the state until something from outside happens: people, time, the world. One that
+    /// plans or acts moves on by itself.
+    #[must_use]
+    pub fn is_at_rest(self) -> bool {
+        !matches!(self, Self::Planning | Self::Running | Self::Undoing)
+    }
+
     /// All states.
     pub const ALL: [Self; 8] = [
         Self::Queued,
@@ -158,27 +171,6 @@ pub enum Mode {
     Act,
 }
 
-/// What people are asked, and until when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// How many approvals it takes.
-    pub approvals: u32,
-    /// Roles that may give one; an administrator always may.
-    pub roles: Vec<String>,
-    /// When it is too late.
-    pub expires: DateTime<Utc>,
-    /// Whether separation of duties holds.
-    pub separation: bool,
-}
-
-impl Ask {
-    /// Whether it asks for the same approvals of the same people, whenever it expires.
-    #[must_use]
-    pub fn same_question(&self, other: &Self) -> bool {
-        self.approvals == other.approvals && self.roles == other.roles && self.separation == other.separation
-    }
-}
-
 /// How the recovery of one run is verified, with everything rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyPlan {
@@ -190,19 +182,6 @@ pub struct VerifyPlan {
     pub interval_ms: u64,
     /// What is looked at.
     pub probes: Vec<ReadyProbe>,
-}
-
-/// One person's yes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approval {
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The plan that was shown.
-    pub plan: Digest,
-    /// What they said.
-    pub comment: Option<String>,
 }
 
 /// An effect, planned, done, or both.
@@ -284,6 +263,15 @@ pub struct Run {
     pub ask: Option<Ask>,
     /// Who said yes to the plan as it is now.
     pub approvals: Vec<Approval>,
+    /// How many rungs of the ladder were told.
+    #[serde(default)]
+    pub told: u32,
+    /// Who took it over, to do it by hand.
+    #[serde(default)]
+    pub held: Option<Held>,
+    /// Every time that somebody broke the glass for it.
+    #[serde(default)]
+    pub glass: Vec<Glass>,
     /// Why it is to come to its end, with what was done as it is.
     pub given_up: Option<Reason>,
     /// When it was parked last.
@@ -367,6 +355,9 @@ impl Run {
             planned_at: None,
             ask: None,
             approvals: Vec::new(),
+            told: 0,
+            held: None,
+            glass: Vec::new(),
             given_up: None,
             parked_at: None,
             approved: false,
@@ -410,7 +401,8 @@ impl Run {
             Fact::CallDenied(leaf, outside) => self.denied(leaf.step, outside.get()),
             Fact::RunProbed(leaf, _) if leaf.baseline => self.baseline = Some(leaf.answers.clone()),
             Fact::RunEnded(leaf, outside) => self.ended(event.at, leaf, outside.get()),
-            _ => {}
+            Fact::RunEscalated(leaf, _) => self.told = self.told.max(leaf.rung.saturating_add(1)),
+            fact => self.by_hand(event.at, fact),
         }
         Ok(())
     }
@@ -419,6 +411,9 @@ impl Run {
     fn legal(&self, fact: &Fact) -> bool {
         use State::{Ended, Parked, Planning, Queued, Running, Verifying, Waiting};
         let state = self.state;
+        if self.held.is_some() && hands::acts(fact) {
+            return false;
+        }
         match fact {
             Fact::RunPlanning(..) => matches!(state, Queued | Waiting),
             Fact::RunPlanned(..) => matches!(state, Planning | Waiting | Parked),
@@ -435,7 +430,8 @@ impl Run {
             Fact::RunParked(..) => matches!(state, Running | Verifying),
             Fact::RunProbed(..) => matches!(state, Running | Verifying),
             Fact::RunEnded(..) => state != Ended,
-            _ => false,
+            Fact::RunEscalated(leaf, _) => matches!(state, Waiting | Parked) && leaf.rung >= self.told,
+            fact => self.legal_by_hand(fact),
         }
     }
 
@@ -453,6 +449,7 @@ impl Run {
         };
         if self.plan != Some(leaf.plan) || !same_question {
             self.approvals.clear();
+            self.told = 0;
         }
         self.plan = Some(leaf.plan);
         self.policy = leaf.policy;
@@ -521,6 +518,7 @@ impl Run {
         self.question = outside.and_then(|o| o.question.clone());
         self.ask = outside.and_then(|o| o.asked.clone());
         self.approvals.clear();
+        self.told = 0;
     }
 
     /// Nobody waits for it any more. What was done is still looked at by the probes.

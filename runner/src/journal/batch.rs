@@ -6,7 +6,7 @@ use sqlx::Arguments;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
 
-use super::sql::{self, BatchTexts, MAX_ROWS, PLACE_COLUMNS, Shape, VIEW_COLUMNS};
+use super::sql::{self, BatchTexts, MAX_ROWS, Shape, VIEW_COLUMNS};
 use super::{Entry, Payload, ViewRow};
 
 /// The most leaves in one transaction, unless one call brings more.
@@ -94,6 +94,11 @@ impl Batch {
         for index in &self.removed {
             sqlx::query(sql::REMOVE_PAYLOAD).bind(index).execute(&mut *connection).await?;
         }
+        for row in self.views.iter().filter(|_| !self.removed.is_empty()) {
+            let [k1, k2, k3] = &row.keys;
+            let keys = sqlx::query(sql::SET_KEYS).bind(k1).bind(k2).bind(k3);
+            keys.bind(row.kind).bind(&row.id).execute(&mut *connection).await?;
+        }
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
     }
 
@@ -112,8 +117,7 @@ impl Batch {
         shape.begin = call == 0;
         shape.commit = alone && call + 1 == calls;
         let mut arguments = SqliteArguments::default();
-        arguments
-            .reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * (VIEW_COLUMNS + PLACE_COLUMNS), 0);
+        arguments.reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * VIEW_COLUMNS, 0);
         let bound = || {
             for (index, run, leaf) in leaves {
                 arguments.add(index)?;
@@ -146,23 +150,15 @@ pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::
     Ok(arguments)
 }
 
-/// The rows, filled up to `length`, then their places in listings.
+/// The rows, filled up to `length`.
 fn add_views(arguments: &mut SqliteArguments, rows: &[ViewRow], length: usize) -> Result<(), BoundError> {
     rows.iter().try_for_each(|row| add_view(arguments, row))?;
-    fill(arguments, (length - rows.len()) * VIEW_COLUMNS)?;
-    for row in rows {
-        arguments.add(row.kind)?;
-        arguments.add(row.id.as_str())?;
-        arguments.add(row.sort)?;
-        row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
-    }
-    fill(arguments, (length - rows.len()) * PLACE_COLUMNS)
+    fill(arguments, (length - rows.len()) * VIEW_COLUMNS)
 }
 
 fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {
     arguments.add(row.kind)?;
     arguments.add(row.id.as_str())?;
-    arguments.add(row.sort)?;
     arguments.add(row.state.as_str())?;
     row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
     arguments.add(row.doc.as_slice())

@@ -92,13 +92,11 @@ pub struct Payload {
 pub struct ViewRow {
     /// Which view: `run`, `alert`, ...
     pub kind: &'static str,
-    /// Its id, unique in its kind.
+    /// Its id, unique in its kind; listings go by it, so ids that begin with a time list by time.
     pub id: String,
-    /// Where it stands in listings; usually the time of its beginning.
-    pub sort: i64,
     /// Its state, for listings by state.
     pub state: String,
-    /// Up to three further values to list by.
+    /// Up to three further values to list by; they stay what they were when the row was new, until an erasure.
     pub keys: [Option<String>; 3],
     /// The row itself, in the form that the reader of this kind expects.
     pub doc: Vec<u8>,

@@ -41,11 +41,9 @@ impl StoredPayload {
     }
 }
 
-/// Where a listing goes on: after the row with this sort value and id.
+/// Where a listing goes on: after the row with this id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewCursor {
-    /// The last row's sort value.
-    pub sort: i64,
     /// The last row's id.
     pub id: String,
 }
@@ -67,13 +65,13 @@ pub struct ViewQuery {
     pub newest_first: bool,
 }
 
-type ViewColumns = (String, i64, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
+type ViewColumns = (String, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
 pub(super) type PayloadColumns = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 pub(super) type JoinedColumns = (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
 type EntryColumns = (i64, Option<String>, Vec<u8>);
 
-fn view_row(kind: &'static str, (id, sort, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
-    ViewRow { kind, id, sort, state, keys: [k1, k2, k3], doc }
+fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
+    ViewRow { kind, id, state, keys: [k1, k2, k3], doc }
 }
 
 fn entry((index, run, leaf): EntryColumns) -> StoredEntry {
@@ -152,7 +150,7 @@ impl Journal {
         Ok(row.map(|row| view_row(kind, row)))
     }
 
-    /// The rows of a view that fit a query, in order of their sort value and id.
+    /// The rows of a view that fit a query, in order of their ids.
     ///
     /// # Errors
     /// [`JournalError::Database`].
@@ -167,7 +165,7 @@ impl Journal {
             listing = listing.bind(value);
         }
         if let Some(after) = &query.after {
-            listing = listing.bind(after.sort).bind(after.id.as_str());
+            listing = listing.bind(after.id.as_str());
         }
         let listing = listing.bind(query.limit.min(MAX_PAGE));
         let rows: Vec<ViewColumns> =

@@ -28,16 +28,15 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));
     CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
     CREATE TABLE views (
-        kind TEXT NOT NULL, id TEXT NOT NULL, sort INTEGER NOT NULL, state TEXT NOT NULL,
+        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
-    CREATE INDEX views_sort ON views (kind, sort, id);
-    CREATE INDEX views_state ON views (kind, state, sort, id);
-    CREATE INDEX views_k1 ON views (kind, k1, sort, id) WHERE k1 IS NOT NULL;
-    CREATE INDEX views_k2 ON views (kind, k2, sort, id) WHERE k2 IS NOT NULL;
-    CREATE INDEX views_k3 ON views (kind, k3, sort, id) WHERE k3 IS NOT NULL;
+    CREATE INDEX views_state ON views (kind, state, id);
+    CREATE INDEX views_k1 ON views (kind, k1, id);
+    CREATE INDEX views_k2 ON views (kind, k2, id);
+    CREATE INDEX views_k3 ON views (kind, k3, id);
     CREATE TABLE views_rebuilt (
-        kind TEXT NOT NULL, id TEXT NOT NULL, sort INTEGER NOT NULL, state TEXT NOT NULL,
+        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
     CREATE TRIGGER journal_keeps_entries BEFORE UPDATE ON journal
@@ -123,28 +122,29 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
-pub(super) const VIEW: &str = "SELECT id, sort, state, k1, k2, k3, doc FROM views WHERE kind = ? AND id = ?";
+pub(super) const VIEW: &str = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ? AND id = ?";
+pub(super) const SET_KEYS: &str = "UPDATE views SET k1 = ?, k2 = ?, k3 = ? WHERE kind = ? AND id = ?";
 pub(super) const VIEW_COUNT: &str = "SELECT count(*) FROM views WHERE kind = ? AND state = ?";
 pub(super) const CLEAR_REBUILT: &str = "DELETE FROM views_rebuilt";
 pub(super) const DIFFERENCES: &str = "
     SELECT DISTINCT kind, id FROM (
-        SELECT * FROM (SELECT kind, id, sort, state, k1, k2, k3, doc FROM views
-            EXCEPT SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt) AS lost
+        SELECT * FROM (SELECT kind, id, state, k1, k2, k3, doc FROM views
+            EXCEPT SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt) AS lost
         UNION ALL
-        SELECT * FROM (SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt
-            EXCEPT SELECT kind, id, sort, state, k1, k2, k3, doc FROM views) AS gained
+        SELECT * FROM (SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt
+            EXCEPT SELECT kind, id, state, k1, k2, k3, doc FROM views) AS gained
     ) AS differing ORDER BY kind, id LIMIT ?";
 pub(super) const SWAP_REBUILT: &str = "BEGIN IMMEDIATE;
     DELETE FROM views;
-    INSERT INTO views (kind, id, sort, state, k1, k2, k3, doc)
-        SELECT kind, id, sort, state, k1, k2, k3, doc FROM views_rebuilt;
+    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt;
     DELETE FROM views_rebuilt;
     COMMIT";
 
 /// The listing of one kind: `columns` are those compared for equality, in the order of their arguments.
-/// After them come the cursor's sort and id, if any, and the limit.
+/// After them come the cursor's id, if any, and the limit.
 pub(super) fn list_views(columns: &[&'static str], newest_first: bool, after: bool) -> AssertSqlSafe<String> {
-    let mut sql = "SELECT id, sort, state, k1, k2, k3, doc FROM views WHERE kind = ?".to_owned();
+    let mut sql = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ?".to_owned();
     for column in columns {
         sql.push_str(" AND ");
         sql.push_str(column);
@@ -152,11 +152,11 @@ pub(super) fn list_views(columns: &[&'static str], newest_first: bool, after: bo
     }
     let (than, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
     if after {
-        sql.push_str(" AND (sort, id) ");
+        sql.push_str(" AND id ");
         sql.push_str(than);
-        sql.push_str(" (?, ?)");
+        sql.push_str(" ?");
     }
-    sql.push_str(&format!(" ORDER BY sort {order}, id {order} LIMIT ?"));
+    sql.push_str(&format!(" ORDER BY id {order} LIMIT ?"));
     AssertSqlSafe(sql)
 }
 
@@ -165,9 +165,8 @@ const LENGTHS: [usize; 9] = [0, 1, 2, 4, 8, 16, 32, 64, 128];
 /// The most rows of one table in one call.
 pub(super) const MAX_ROWS: usize = 128;
 
-/// Arguments of one view's row, then those by which its place in listings is mended: kind, id, sort, keys.
-pub(super) const VIEW_COLUMNS: usize = 8;
-pub(super) const PLACE_COLUMNS: usize = 6;
+/// Arguments of one view's row.
+pub(super) const VIEW_COLUMNS: usize = 7;
 
 /// The shape of one call of a batch; rows beyond those at hand are NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -226,24 +225,19 @@ pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql)
 }
 
-/// Rows change often, their place in listings hardly ever. So the upsert leaves sort value and keys alone,
-/// which spares it the rewriting of four indexes, and a second statement mends the few that differ.
-/// SQLite: `IS NOT` between values (`IS DISTINCT FROM` elsewhere).
+/// State and document change often, the keys only when an erasure removes the text that they are made of. So the
+/// upsert leaves the keys alone, which spares it the rewriting of three indexes, and an erasure sets them by
+/// [`SET_KEYS`]. The table of a rebuild has no index, and takes all of a row.
 fn upsert_views(sql: &mut String, table: &'static str, rows: usize) {
     if rows == 0 {
         return;
     }
-    insert_rows(sql, &format!("{table} (kind, id, sort, state, k1, k2, k3, doc)"), rows, VIEW_COLUMNS);
-    sql.push_str(" ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, doc = excluded.doc;");
-    let values = values(rows, PLACE_COLUMNS);
-    write!(
-        sql,
-        "UPDATE {table} SET sort = given.column3, k1 = given.column4, k2 = given.column5, k3 = given.column6
-         FROM ({values}) AS given WHERE kind = given.column1 AND id = given.column2
-         AND (sort IS NOT given.column3 OR k1 IS NOT given.column4 OR k2 IS NOT given.column5
-              OR k3 IS NOT given.column6);"
-    )
-    .expect("writing to a string does not fail");
+    insert_rows(sql, &format!("{table} (kind, id, state, k1, k2, k3, doc)"), rows, VIEW_COLUMNS);
+    sql.push_str(" ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, doc = excluded.doc");
+    if table != "views" {
+        sql.push_str(", k1 = excluded.k1, k2 = excluded.k2, k3 = excluded.k3");
+    }
+    sql.push(';');
 }
 
 /// PostgreSQL will want the types of the parameters (`unnest` over arrays does it with one text).

@@ -75,10 +75,10 @@ fn entries(numbers: std::ops::Range<u64>) -> Vec<Entry> {
         .collect()
 }
 
-fn row(id: &str, sort: i64, state: &str, key: Option<&str>) -> ViewRow {
+fn row(id: &str, state: &str, key: Option<&str>) -> ViewRow {
     let keys = [key.map(str::to_owned), None, None];
     let doc = format!("{id} {state}").into_bytes();
-    ViewRow { kind: "run", id: id.to_owned(), sort, state: state.to_owned(), keys, doc }
+    ViewRow { kind: "run", id: id.to_owned(), state: state.to_owned(), keys, doc }
 }
 
 fn with_views(number: u64, views: Vec<ViewRow>) -> Entry {

@@ -171,7 +171,7 @@ async fn turn_or_end(live: &LiveRun, mut receiver: oneshot::Receiver<Turn>) -> O
 }
 
 async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
-    match shared.ask_turn(&live.snapshot().await) {
+    match shared.ask_turn(&*live.snapshot().await) {
         Place::Now(turn) => turn,
         Place::Later(receiver) => turn_or_end(live, receiver).await,
         Place::Full => None,
@@ -315,7 +315,7 @@ async fn wait_for_people(
 
 /// The turn at the run's target, and whether it has come. When too many wait, it is asked for again a little later.
 async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
-    match shared.ask_turn(&live.snapshot().await) {
+    match shared.ask_turn(&*live.snapshot().await) {
         Place::Now(turn) => (turn, true),
         Place::Later(receiver) => (turn_or_end(live, receiver).await, true),
         Place::Full => {

@@ -1,6 +1,7 @@
 //! What is open, in memory: alerts by identity, runs by runbook and target, live runs by id.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -42,6 +43,8 @@ impl Identity {
 #[derive(Debug)]
 pub(super) struct Alerts {
     known: Mutex<Table>,
+    /// Whether every alert of the journal is in the table.
+    complete: AtomicBool,
     shards: Vec<Arc<AsyncMutex<()>>>,
 }
 
@@ -59,6 +62,7 @@ impl Default for Alerts {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
+            complete: AtomicBool::new(false),
             shards: std::iter::repeat_with(Arc::<AsyncMutex<()>>::default).take(SHARDS).collect(),
         }
     }
@@ -85,6 +89,16 @@ impl Alerts {
         earlier.or_else(|| table.by_identity.get(&identity)).cloned()
     }
 
+    /// Says that every alert of the journal was put in.
+    pub(super) fn completed(&self) {
+        self.complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an alert that is not found here is not in the journal either.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
     pub(super) fn put(&self, identity: Identity, known: Known) {
         let mut table = lock(&self.known);
         if known.status != Standing::Firing {
@@ -92,6 +106,7 @@ impl Alerts {
         }
         table.keep(identity, known);
         while table.over.len() > REMEMBERED {
+            self.complete.store(false, Ordering::Relaxed);
             let Some(oldest) = table.over.pop_front() else { break };
             table.forget(oldest);
         }

@@ -55,18 +55,22 @@ pub(super) fn make(
     };
     let rules = shared.rules();
     let number = u32::try_from(index).unwrap_or(u32::MAX);
+    let facts = shared.plugins.facts(plugin);
+    let acts = matches!(purpose, Purpose::Act { .. });
+    let judged = acts && live.was_judged(run.plan, &rules.policies, index, &facts);
     let ledger = StepLedger {
         live: Arc::clone(live),
         step: number,
         judge: Judge {
             policies: Arc::clone(&rules.policies),
             runbook: run.runbook.clone(),
-            plugin: shared.plugins.facts(plugin),
+            plugin: facts,
             target: run.target.clone().unwrap_or_default(),
             irreversible: run.irreversible,
         },
         halt_file: shared.halt_file.clone(),
-        planning: !matches!(purpose, Purpose::Act { .. }),
+        judged,
+        planning: !acts,
     };
     let (export, replay) = match purpose {
         Purpose::Plan { replay } | Purpose::Act { replay } => (export(plugin.kind()), replay),

@@ -57,6 +57,8 @@ pub(super) struct StepLedger {
     pub(super) judge: Judge,
     /// While this file exists, nothing acts.
     pub(super) halt_file: PathBuf,
+    /// Whether the planned effects were judged already, by the same policies about the same plugin.
+    pub(super) judged: bool,
     /// In a plan nothing is written down call by call: the plan holds it all.
     pub(super) planning: bool,
 }
@@ -79,6 +81,9 @@ impl Ledger for StepLedger {
     }
 
     fn judge(&self, call: &Call, unplanned: bool) -> Verdict {
+        if self.judged && !unplanned {
+            return Verdict::Allow;
+        }
         // This is asked on the guest's own stack, of which Cedar cannot tell how much is left: it would refuse to
         // evaluate. So the question is put on a stack of its own.
         stacker::grow(JUDGE_STACK, || self.judge.judge(call, unplanned))

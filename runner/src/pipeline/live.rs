@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use staunch_core::alert::Alert;
 use staunch_core::decision::{Code, Reason};
 use staunch_core::event::Fact;
-use staunch_core::id::{AlertId, RunId};
+use staunch_core::id::{AlertId, Digest, RunId};
+use staunch_core::policy::{PluginFacts, Policies};
 use staunch_core::run::{IllegalTransition, Run};
 use tokio::sync::{Mutex, Notify};
 
@@ -30,10 +31,22 @@ pub struct LiveRun {
     alert: Option<AlertId>,
     /// The alert as it was received, for templates and guardrails.
     about: Option<Alert>,
-    run: Mutex<Run>,
+    run: Mutex<Arc<Run>>,
     scribe: Scribe,
     wake: Notify,
     stop: StdMutex<Option<Reason>>,
+    judged: StdMutex<Option<Judged>>,
+}
+
+/// Under what the effects of the plan in force were permitted, one by one, when it was made.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// The plan.
+    pub(super) plan: Digest,
+    /// The policies that were asked.
+    pub(super) policies: Arc<Policies>,
+    /// What was known of the plugin of each step.
+    pub(super) plugins: Vec<PluginFacts>,
 }
 
 /// Whether to wait for the disk.
@@ -53,10 +66,11 @@ impl LiveRun {
             id: run.id.clone(),
             alert: run.alert.clone(),
             about,
-            run: Mutex::new(run),
+            run: Mutex::new(Arc::new(run)),
             scribe,
             wake: Notify::new(),
             stop: StdMutex::new(None),
+            judged: StdMutex::new(None),
         })
     }
 
@@ -78,14 +92,15 @@ impl LiveRun {
         self.about.as_ref()
     }
 
-    /// The run as it is now.
-    pub async fn snapshot(&self) -> Run {
-        self.run.lock().await.clone()
+    /// The run as it is now; what happens to it later does not show.
+    pub async fn snapshot(&self) -> Arc<Run> {
+        Arc::clone(&*self.run.lock().await)
     }
 
     /// Looks at the run without copying it.
     pub async fn look<T>(&self, at: impl FnOnce(&Run) -> T) -> T {
-        at(&*self.run.lock().await)
+        let run = self.run.lock().await;
+        at(&run)
     }
 
     /// Writes down what happened, in order and in one transaction, and makes it true in memory.
@@ -109,27 +124,51 @@ impl LiveRun {
         let mut run = self.run.lock().await;
         let facts = decide(&run)?;
         self.record_locked(&mut run, facts, wait).await?;
-        Ok(run.clone())
+        Ok(Run::clone(&run))
     }
 
-    async fn record_locked(&self, run: &mut Run, facts: Vec<Fact>, wait: Wait) -> Result<(), RecordError> {
-        let mut next = run.clone();
+    async fn record_locked(
+        &self,
+        run: &mut Arc<Run>,
+        facts: Vec<Fact>,
+        wait: Wait,
+    ) -> Result<(), RecordError> {
+        let mut next = Run::clone(run);
         let mut lines = Vec::with_capacity(facts.len());
         for fact in facts {
             let event = self.scribe.event(Some(&self.id), self.alert.as_ref(), fact);
             next.apply(&event)?;
-            lines.push(Line { event: Arc::new(event), views: Vec::new() });
-        }
-        // Rows of one transaction are coalesced: the last line brings the run as it is after all of them.
-        if let Some(line) = lines.last_mut() {
-            line.views.push(views::run(&next));
+            let views = views::run_at_rest(&next).into_iter().collect();
+            lines.push(Line { event: Arc::new(event), views });
         }
         match wait {
             Wait::Durable => self.scribe.commit(lines).await?,
             Wait::Rides => self.scribe.submit(lines).await?,
         }
-        *run = next;
+        *run = Arc::new(next);
         Ok(())
+    }
+
+    /// Remembers under what a plan's effects were permitted.
+    pub(super) fn judged(&self, judged: Judged) {
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
+    }
+
+    /// Whether the planned effects of a step were permitted by the very same policies about the very same plugin:
+    /// the answers would be the same again.
+    pub(super) fn was_judged(
+        &self,
+        plan: Option<Digest>,
+        policies: &Arc<Policies>,
+        step: usize,
+        plugin: &PluginFacts,
+    ) -> bool {
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.as_ref().is_some_and(|judged| {
+            Some(judged.plan) == plan
+                && Arc::ptr_eq(&judged.policies, policies)
+                && judged.plugins.get(step) == Some(plugin)
+        })
     }
 
     /// Wakes the task that drives the run: something about it was decided.

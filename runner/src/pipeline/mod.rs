@@ -40,7 +40,7 @@ use staunch_core::event::{self, Event, Fact, Outside, payload};
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::Run;
+use staunch_core::run::{Run, State};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -163,9 +163,34 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(ViewCursor);
 
+impl Listing {
+    /// Whether a run is one of those that are asked for.
+    fn holds(&self, run: &Run) -> bool {
+        let keys = [
+            Some(run.runbook.as_str()),
+            run.steps.first().map(|step| step.plugin.as_str()),
+            run.target.as_deref(),
+        ];
+        let state = self.state.as_deref().is_none_or(|state| state == run.state.as_str());
+        state && self.keys.iter().zip(keys).all(|(wanted, key)| wanted.is_none() || wanted.as_deref() == key)
+    }
+}
+
+impl Cursor {
+    /// The place behind an item.
+    fn behind(id: &str) -> Self {
+        Self(ViewCursor { id: id.to_owned() })
+    }
+
+    /// The id of the last item of the page before.
+    fn id(&self) -> &str {
+        &self.0.id
+    }
+}
+
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.0.sort, self.0.id)
+        f.write_str(&self.0.id)
     }
 }
 
@@ -173,15 +198,18 @@ impl std::str::FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (sort, id) = text.split_once(':').ok_or(())?;
-        Ok(Self(ViewCursor { sort: sort.parse().map_err(|_| ())?, id: id.to_owned() }))
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if text.is_empty() || !text.chars().all(known) {
+            return Err(());
+        }
+        Ok(Self(ViewCursor { id: text.to_owned() }))
     }
 }
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
     let last = rows.last().filter(|_| rows.len() >= limit as usize)?;
-    Some(ViewCursor { sort: last.sort, id: last.id.clone() })
+    Some(ViewCursor { id: last.id.clone() })
 }
 
 /// A page of a view, newest first.
@@ -471,8 +499,7 @@ impl Pipeline {
     /// # Errors
     /// When the views cannot be read.
     pub async fn run(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
-        let row = self.journal().view(views::RUN, id.as_str()).await?;
-        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+        self.0.run(id).await
     }
 
     /// An alert.
@@ -488,7 +515,19 @@ impl Pipeline {
     /// # Errors
     /// When the views cannot be read.
     pub async fn runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
-        self.list(views::RUN, listing).await
+        let open = listing.state.as_deref().is_some_and(|state| state != State::Ended.as_str());
+        if open { Ok(self.0.open_runs(&listing).await) } else { self.all_runs(listing).await }
+    }
+
+    /// The rows of a listing, of which those that were not at their end are shown as they are now.
+    async fn all_runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
+        let mut listed: Listed<Run> = self.list(views::RUN, listing).await?;
+        for run in listed.items.iter_mut().filter(|run| run.state != State::Ended) {
+            if let Some(now) = self.0.run(&run.id).await? {
+                *run = now;
+            }
+        }
+        Ok(listed)
     }
 
     /// Alerts, newest first. Keys are source, fingerprint, alert name.

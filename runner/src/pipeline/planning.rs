@@ -13,7 +13,7 @@ use staunch_core::run::{Ask, Outcome, Run};
 
 use super::drive::End;
 use super::job::{self, Purpose};
-use super::live::LiveRun;
+use super::live::{Judged, LiveRun};
 use super::shared::Shared;
 use crate::sandbox::{Ending, LogLine, Mode, Report};
 
@@ -98,10 +98,13 @@ pub(super) async fn plan_after(
     let mut log = Vec::new();
     let mut kind = PluginKind::Remediation;
     let mut summary = String::new();
+    let policies = Arc::clone(&shared.rules().policies);
+    let mut plugins = Vec::with_capacity(run.steps.len());
     let permits = permit.split(run.steps.len());
     for (((index, step), permit), replay) in run.steps.iter().enumerate().zip(permits).zip(done) {
         let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
         kind = plugin.kind();
+        plugins.push(shared.plugins.facts(&plugin));
         let job = job::make(shared, live, run, index, &plugin, Purpose::Plan { replay }, Mode::Plan)?;
         let report = shared.execute(Permit::Plan(permit), job).await;
         log.extend(lines(&report.log, report.log_dropped));
@@ -116,6 +119,7 @@ pub(super) async fn plan_after(
         });
     }
     let plan = Plan::new(&run.id, &run.runbook, steps);
+    live.judged(Judged { plan: plan.digest, policies, plugins });
     let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
     Ok(Planned { plan, at: shared.now(), policy, log, kind, summary })
 }

@@ -5,12 +5,15 @@ use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
 use staunch_core::policy::{PluginFacts, PluginKind, Standing};
+use tokio::time::Instant;
 
 use super::views::PluginRecord;
 use crate::causes::chain;
@@ -44,7 +47,13 @@ pub struct Loaded {
     limits: Limits,
     capabilities: BTreeSet<String>,
     files: Vec<(PathBuf, Stamp)>,
+    /// When the files were looked at last, in microseconds since the plugin was made ready.
+    looked_at: AtomicU64,
+    ready_since: Instant,
 }
+
+/// How long one look at the files holds, in microseconds: a run uses its plugin several times in one breath.
+const ONE_LOOK: u64 = 2_000;
 
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,11 +139,23 @@ impl Loaded {
             .map_err(|error| Reason::new(Code::Input, format!("input of {}: {error}", self.name())))
     }
 
-    /// Whether the installed files are still the ones that were verified.
+    /// Whether the installed files are still the ones that were verified, and the release has not expired.
+    fn good(&self, now: DateTime<Utc>) -> bool {
+        self.verified.manifest().expires.is_none_or(|expires| now < expires) && self.untouched()
+    }
+
     fn untouched(&self) -> bool {
-        self.files
-            .iter()
-            .all(|(path, stamp)| std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp))
+        let since = u64::try_from(self.ready_since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let looked = self.looked_at.load(Ordering::Relaxed);
+        if looked != 0 && since.saturating_sub(looked) < ONE_LOOK {
+            return true;
+        }
+        let same = |(path, stamp): &(PathBuf, Stamp)| {
+            std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp)
+        };
+        let untouched = self.files.iter().all(same);
+        self.looked_at.store(if untouched { since } else { 0 }, Ordering::Relaxed);
+        untouched
     }
 }
 
@@ -213,7 +234,7 @@ impl Plugins {
     pub fn exactly(&self, name: &str, digest: Digest) -> Result<Arc<Loaded>, Reason> {
         let key = (name.to_owned(), digest);
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).loaded.get(&key).cloned();
-        if let Some(loaded) = known.filter(|loaded| loaded.untouched()) {
+        if let Some(loaded) = known.filter(|loaded| loaded.good(self.with_set(|set| set.clock.now()))) {
             return Ok(loaded);
         }
         let fresh = self.with_set(|set| load(set, name, digest));
@@ -334,7 +355,16 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
         .map_err(|error| Reason::new(Code::Grant, format!("grants.{}: {error}", manifest.name)))?;
     let capabilities =
         manifest.capabilities.keys().filter(|name| granted.contains_key(*name)).cloned().collect();
-    Ok(Loaded { prepared, grants: Arc::new(grants), limits, capabilities, files, verified })
+    Ok(Loaded {
+        prepared,
+        grants: Arc::new(grants),
+        limits,
+        capabilities,
+        files,
+        looked_at: AtomicU64::new(0),
+        ready_since: Instant::now(),
+        verified,
+    })
 }
 
 /// What one execution may use, as the manifest says.

@@ -14,7 +14,7 @@ use super::drive::Start;
 use super::index::Identity;
 use super::live::{LiveRun, Wait};
 use super::shared::Shared;
-use super::{OpenError, views};
+use super::{OpenError, RecordError, views};
 use crate::journal::ViewQuery;
 
 /// How many of the last alerts that are over are remembered; an older one is looked up when it is heard of again.
@@ -22,17 +22,27 @@ const REMEMBERED: u32 = 500;
 
 /// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
-    remember_over(shared).await?;
+    let mut all = true;
+    for over in [Standing::Stale, Standing::Resolved] {
+        all &= remember_over(shared, over).await?;
+    }
     shared
         .each_row(views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
             remember(shared, &record)
         })
         .await?;
+    if all {
+        shared.alerts.completed();
+    }
     shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
     shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
-    let mut open: Vec<Run> = Vec::new();
+    let mut rows: Vec<Run> = Vec::new();
     for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {
-        shared.each_row(views::RUN, Some(state.as_str()), |run| open.push(run)).await?;
+        shared.each_row(views::RUN, Some(state.as_str()), |run| rows.push(run)).await?;
+    }
+    let mut open = Vec::with_capacity(rows.len());
+    for row in rows {
+        open.push(as_it_stood(shared, row).await?);
     }
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
@@ -41,6 +51,16 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
         take_up(shared, run).await?;
     }
     Ok(count)
+}
+
+/// A run as the journal tells it: its row is from the last time that it was at rest.
+async fn as_it_stood(shared: &Shared, row: Run) -> Result<Run, OpenError> {
+    let events = shared.events_of(&row.id).await?;
+    let Some(mut run) = events.first().and_then(Run::begin) else { return Ok(row) };
+    for event in &events[1..] {
+        run.apply(event).map_err(RecordError::Illegal)?;
+    }
+    Ok(run)
 }
 
 fn remember(shared: &Shared, record: &AlertRecord) {
@@ -68,11 +88,12 @@ fn in_doubt(run: &Run) -> Vec<Fact> {
     facts
 }
 
-/// The last alerts that are over, so that a late repeat of one starts nothing after a restart either.
-async fn remember_over(shared: &Shared) -> Result<(), OpenError> {
+/// The last alerts that are over, so that a late repeat of one starts nothing after a restart either; whether those
+/// are all.
+async fn remember_over(shared: &Shared, over: Standing) -> Result<bool, OpenError> {
     let query = ViewQuery {
         kind: views::ALERT,
-        state: Some(Standing::Resolved.as_str().to_owned()),
+        state: Some(over.as_str().to_owned()),
         keys: [None, None, None],
         after: None,
         limit: REMEMBERED,
@@ -84,7 +105,7 @@ async fn remember_over(shared: &Shared) -> Result<(), OpenError> {
     for row in &rows {
         remember(shared, &views::read(&row.doc).map_err(OpenError::Row)?);
     }
-    Ok(())
+    Ok(rows.len() < REMEMBERED as usize)
 }
 
 async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {

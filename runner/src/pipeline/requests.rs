@@ -210,7 +210,7 @@ pub(super) async fn approve(
     let changed =
         shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
     if run.plan != Some(shown) {
-        return Err(Refusal::PlanChanged { run: Box::new(run), changes: Vec::new() });
+        return Err(Refusal::PlanChanged { run: Box::new(Run::clone(&run)), changes: Vec::new() });
     }
     if old || changed {
         replan(shared, live, &run).await?;
@@ -221,7 +221,15 @@ pub(super) async fn approve(
             let Some(plan) = run.plan.filter(|plan| *plan == shown) else {
                 return Err(Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() });
             };
-            let approval = Approval { by: person.name.clone(), at: now, plan, comment };
+            let approval = Approval {
+                by: person.name.clone(),
+                at: now,
+                plan,
+                comment,
+                subject: None,
+                roles: person.roles.iter().cloned().collect(),
+                policy: Some(run.policy),
+            };
             let leaf = event::RunApproved { plan, policy: run.policy };
             Ok(vec![Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval }))])
         })
@@ -299,7 +307,7 @@ async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<
     if same {
         return Ok(());
     }
-    Err(Refusal::PlanChanged { run: Box::new(live.snapshot().await), changes })
+    Err(Refusal::PlanChanged { run: Box::new(Run::clone(&*live.snapshot().await)), changes })
 }
 
 /// How a run ends that waited and that the rules, as they are now, do not let act.

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason};
 use staunch_core::effect::Call;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{self, PlannedStep, Question, Verdict};
-use staunch_core::policy::{Gate, Separation};
 use staunch_core::run::{Ask, Run};
 
 use super::live::LiveRun;
@@ -25,16 +23,6 @@ pub(super) struct Ruling {
     pub(super) observe: bool,
     /// People decide.
     pub(super) ask: Option<Ask>,
-}
-
-/// The question that a gate puts to people.
-pub(super) fn ask(gate: &Gate, now: DateTime<Utc>) -> Ask {
-    Ask {
-        approvals: gate.approvals,
-        roles: gate.roles.clone(),
-        expires: now + chrono::TimeDelta::from_std(gate.expires).unwrap_or(chrono::TimeDelta::MAX / 2),
-        separation: gate.separation == Separation::Default,
-    }
 }
 
 /// Rules over a plan, with the policies as they are now.
@@ -73,7 +61,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
     match gated.verdict {
         Verdict::Observe => ruling.observe = true,
         Verdict::Act => {}
-        Verdict::Ask(gate) => ruling.ask = Some(ask(&gate, now)),
+        Verdict::Ask(gate) => ruling.ask = Some(Ask::new(&gate, now)),
         Verdict::Refuse(reason) => ruling.refused = Some(reason),
     }
     ruling

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use staunch_core::event::{Event, EventError, Fact};
 use staunch_core::id::{AlertId, RunId};
 
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, quick_random};
 use crate::journal::{Entry, Journal, JournalError, Payload, ViewRow};
 
 /// Why an event is not in the journal.
@@ -87,7 +87,7 @@ impl Scribe {
 /// When the event has no written form.
 pub fn entry(line: Line) -> Result<Entry, EventError> {
     let mut salt = [0; 16];
-    random(&mut salt);
+    quick_random(&mut salt);
     let encoded = line.event.encode(salt)?;
     Ok(Entry {
         leaf: encoded.leaf,

@@ -24,10 +24,9 @@ use super::drive::Start;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
-use super::rule;
 use super::scribe::{Scribe, ScribeError};
 use super::turns::{Place, Turns};
-use super::{ReadError, RunEntry, drive, next_page, views};
+use super::{Cursor, Listed, Listing, ReadError, RunEntry, drive, next_page, views};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
@@ -185,7 +184,7 @@ impl Shared {
     /// The latest firing of the same alert among those that memory does not hold any more. Only a firing that began
     /// before this daemon did can be among them.
     pub(super) async fn known_before(&self, source: &str, alert: &Alert) -> Result<Option<Known>, ReadError> {
-        if alert.starts_at.is_none_or(|start| start >= self.began) {
+        if self.alerts.is_complete() || alert.starts_at.is_none_or(|start| start >= self.began) {
             return Ok(None);
         }
         let query = ViewQuery {
@@ -242,7 +241,7 @@ impl Shared {
     /// The question that the runbook's gate puts to people.
     pub(super) fn question_for(&self, run: &Run) -> Ask {
         let gate = self.runbook(&run.runbook).map(|runbook| runbook.gate.clone()).unwrap_or_default();
-        rule::ask(&gate, self.now())
+        Ask::new(&gate, self.now())
     }
 
     /// Tells in the log that a run waits for people.
@@ -283,6 +282,32 @@ impl Shared {
     pub(super) async fn alert(&self, id: &AlertId) -> Result<Option<AlertRecord>, ReadError> {
         let row = self.scribe.journal().view(views::ALERT, id.as_str()).await?;
         row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+    }
+
+    /// A run as it is now: what has not ended is in memory.
+    pub(super) async fn run(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
+        if let Some(live) = self.runs.get(id) {
+            return Ok(Some(Run::clone(&*live.snapshot().await)));
+        }
+        let row = self.scribe.journal().view(views::RUN, id.as_str()).await?;
+        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+    }
+
+    /// Runs that have not ended, newest first.
+    pub(super) async fn open_runs(&self, listing: &Listing) -> Listed<Run> {
+        let mut items = Vec::new();
+        for live in self.runs.all() {
+            if listing.after.as_ref().is_some_and(|after| live.id().as_str() >= after.id()) {
+                continue;
+            }
+            items.extend(live.look(|run| listing.holds(run).then(|| run.clone())).await);
+        }
+        items.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+        let limit = listing.limit as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|run| Cursor::behind(run.id.as_str()));
+        Listed { items, next }
     }
 
     /// All events of a run, in order.

@@ -13,13 +13,14 @@ use staunch_core::run::Run;
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
-/// The kind of rows that hold runs: keys are runbook, first plugin, target.
+/// The kind of rows that hold runs, as they were when they came to rest last: keys are runbook, first plugin,
+/// target.
 pub const RUN: &str = "run";
 /// The kind of rows that hold alerts: keys are source, fingerprint, alert name.
 pub const ALERT: &str = "alert";
 /// The kind of rows that hold access tokens: the first key is the owner's name.
 pub const TOKEN: &str = "token";
-/// The kind of rows that hold installed plugins: the first key is the version.
+/// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
 
 /// What the journal says about an installed plugin.
@@ -59,7 +60,6 @@ pub fn run(run: &Run) -> ViewRow {
     ViewRow {
         kind: RUN,
         id: run.id.to_string(),
-        sort: run.created_at.timestamp_micros(),
         state: run.state.as_str().to_owned(),
         keys: [
             Some(run.runbook.clone()),
@@ -70,6 +70,13 @@ pub fn run(run: &Run) -> ViewRow {
     }
 }
 
+/// The row of a run that comes to rest. While it plans or acts it is in memory, where look-ups find it, and its row
+/// stays as it is: a run that acts alone would otherwise rewrite it with every entry.
+#[must_use]
+pub fn run_at_rest(known: &Run) -> Option<ViewRow> {
+    known.state.is_at_rest().then(|| run(known))
+}
+
 /// The row of an alert.
 #[must_use]
 pub fn alert(record: &AlertRecord) -> ViewRow {
@@ -77,7 +84,6 @@ pub fn alert(record: &AlertRecord) -> ViewRow {
     ViewRow {
         kind: ALERT,
         id: record.id.to_string(),
-        sort: record.received_at.timestamp_micros(),
         state: record.status.as_str().to_owned(),
         keys: [
             Some(record.source.clone()),
@@ -94,7 +100,6 @@ pub fn token(record: &TokenRecord) -> ViewRow {
     ViewRow {
         kind: TOKEN,
         id: record.id.to_string(),
-        sort: record.created_at.timestamp_micros(),
         state: if record.revoked_at.is_some() { "revoked" } else { "good" }.to_owned(),
         keys: [Some(record.name.clone()), None, None],
         doc: doc(record),
@@ -107,9 +112,8 @@ pub fn plugin(record: &PluginRecord) -> ViewRow {
     ViewRow {
         kind: PLUGIN,
         id: record.name.clone(),
-        sort: record.installed_at.timestamp_micros(),
         state: record.standing.as_str().to_owned(),
-        keys: [Some(record.version.clone()), None, None],
+        keys: [None, None, None],
         doc: doc(record),
     }
 }
@@ -150,11 +154,11 @@ impl Fold {
                 if known.apply(event).is_err() {
                     return Vec::new();
                 }
-                let row = run(known);
+                let row = run_at_rest(known);
                 if known.ended_at.is_some() {
                     self.runs.remove(id);
                 }
-                vec![row]
+                row.into_iter().collect()
             }
             _ => Vec::new(),
         }

@@ -20,6 +20,7 @@ use staunch_core::gate;
 use staunch_core::id::{Digest, RunId};
 use staunch_core::permit::Permit;
 use staunch_core::plan::{Cover, PlannedEffect, Recorded};
+use staunch_core::policy::Gate;
 use staunch_core::run::{Approval, Ask, Mode as RunMode, Run, State};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -264,13 +265,19 @@ fn waiting() -> Run {
         steps: Vec::new(),
         plan: Some(plan),
         planned_at: Some(time(0)),
-        ask: Some(Ask {
-            approvals: 1,
-            roles: vec!["operator".to_owned()],
-            expires: time(100),
-            separation: true,
-        }),
-        approvals: vec![Approval { by: "ada".to_owned(), at: time(1), plan, comment: None }],
+        ask: Some(Ask::new(&Gate { expires: Duration::from_secs(100), ..Gate::default() }, time(0))),
+        approvals: vec![Approval {
+            by: "ada".to_owned(),
+            at: time(1),
+            plan,
+            comment: None,
+            subject: None,
+            roles: Vec::new(),
+            policy: None,
+        }],
+        told: 0,
+        held: None,
+        glass: Vec::new(),
         given_up: None,
         parked_at: None,
         approved: false,

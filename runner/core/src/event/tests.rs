@@ -75,3 +75,70 @@ fn kinds_are_distinct() {
     kinds.dedup();
     assert_eq!(kinds.len(), Fact::KINDS.len());
 }
+
+/// Leaf and payload as they were first written: a later version must read them and write them alike.
+const GOLDEN: [(&str, &str); 9] = [
+    (r#"{"rung":1,"to":"oncall"}"#, ""),
+    ("{}", r#"{"by":"ada","comment":"on it"}"#),
+    ("{}", r#"{"by":"ada","comment":null}"#),
+    (r#"{"passes":"quorum","plan":null}"#, r#"{"by":"ada","reason":"the site is down"}"#),
+    (r#"{"glass":0,"justified":true}"#, r#"{"by":"bob","comment":null}"#),
+    (
+        r#"{"runbook":"r","occurrence":{"at":"2026-01-31T03:00:00Z","starts":"2026-01-31T03:04:05.006Z"},"made":"run_00000000000000000000000000000007"}"#,
+        "",
+    ),
+    (
+        r#"{"runbook":"r","occurrence":{"at":"2026-01-31T03:00:00Z","starts":"2026-01-31T03:00:00Z"},"code":"missed"}"#,
+        r#"{"message":"m"}"#,
+    ),
+    (
+        r#"{"id":"sil_00000000000000000000000000000007","starts_at":"2026-01-31T03:00:00Z","ends_at":"2026-01-31T04:00:00Z"}"#,
+        r#"{"matchers":["a=\"b\""],"by":"ada","comment":"c"}"#,
+    ),
+    (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
+];
+
+#[test]
+fn kinds_that_came_later_are_read_and_written_as_ever() {
+    let kinds = [
+        "run-escalated",
+        "run-taken-over",
+        "run-given-back",
+        "glass-broken",
+        "justification-reviewed",
+        "occurrence-due",
+        "occurrence-missed",
+        "silence-created",
+        "silence-expired",
+    ];
+    for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
+        let commits = match payload {
+            "" => String::new(),
+            text => format!(r#","payload":"{}""#, commitment(&[0; 16], text.as_bytes())),
+        };
+        let leaf = format!(
+            r#"{{"v":1,"at":"2026-01-31T09:00:00Z","kind":"{kind}","run":"run_{:032x}","fact":{fact}{commits}}}"#,
+            7
+        );
+        let bytes = (!payload.is_empty()).then_some(payload.as_bytes());
+        let event = Event::decode(leaf.as_bytes(), bytes).unwrap();
+        assert_eq!(event.fact.kind(), kind);
+        let encoded = event.encode([0; 16]).unwrap();
+        assert_eq!(String::from_utf8(encoded.leaf).unwrap(), leaf);
+        assert_eq!(encoded.payload.map(|(_, bytes)| bytes).as_deref(), bytes);
+    }
+}
+
+#[test]
+fn questions_and_approvals_of_older_journals_are_still_read() {
+    let ask: Ask = serde_json::from_value(json!({
+        "approvals": 1, "roles": ["operator"], "expires": "2026-01-31T09:00:00Z", "separation": true
+    }))
+    .unwrap();
+    assert!(ask.escalate.is_empty() && ask.deputies.is_none() && !ask.comment);
+    let approval: Approval = serde_json::from_value(json!({
+        "by": "ada", "at": "2026-01-31T09:00:00Z", "plan": Digest::of(b"p"), "comment": null
+    }))
+    .unwrap();
+    assert!(approval.policy.is_none() && approval.roles.is_empty());
+}

@@ -3,15 +3,27 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::run::{Approval, Ask, State};
 
-fn at(second: i64) -> DateTime<Utc> {
+pub(super) fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
 }
 
-fn plan() -> Digest {
+pub(super) fn plan() -> Digest {
     Digest::of(b"plan")
 }
 
-fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
+pub(super) fn approval(by: &str, plan: Digest) -> Approval {
+    Approval {
+        by: by.to_owned(),
+        at: at(1),
+        plan,
+        comment: None,
+        subject: None,
+        roles: Vec::new(),
+        policy: None,
+    }
+}
+
+pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
     Run {
         id: RunId::from_bits(1),
         runbook: "r".to_owned(),
@@ -31,11 +43,19 @@ fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         steps: Vec::new(),
         plan: Some(plan()),
         planned_at: Some(at(0)),
-        ask: Some(Ask { approvals, roles: vec!["operator".to_owned()], expires: at(100), separation: true }),
-        approvals: by
-            .iter()
-            .map(|(by, plan)| Approval { by: (*by).to_owned(), at: at(1), plan: *plan, comment: None })
-            .collect(),
+        ask: Some(Ask {
+            approvals,
+            roles: vec!["operator".to_owned()],
+            expires: at(100),
+            separation: true,
+            escalate: Vec::new(),
+            deputies: None,
+            comment: false,
+        }),
+        approvals: by.iter().map(|(by, plan)| approval(by, *plan)).collect(),
+        told: 0,
+        held: None,
+        glass: Vec::new(),
         given_up: None,
         parked_at: None,
         approved: false,

@@ -28,9 +28,10 @@ pub use guardrails::Guardrails;
 pub use people::{Object, People, Person, PersonAction};
 pub use problem::{Position, Problem};
 pub use routing::{Routed, Routing};
-pub use runbook::{Gate, Probe, ReadyProbe, Runbook, Separation, Step, Verify};
+pub use runbook::{Comment, Deputies, Gate, Probe, ReadyProbe, Runbook, Rung, Separation, Step, Verify};
 
 use crate::id::Digest;
+use crate::window::{self, Windows};
 use reader::Reader;
 
 /// The largest policy file, in bytes.
@@ -46,6 +47,7 @@ pub struct Policies {
     guardrails: Guardrails,
     people: People,
     cases: Vec<Case>,
+    windows: Windows,
     warnings: Vec<Problem>,
     /// Of guardrails.cedar and people.cedar.
     rules: [Digest; 2],
@@ -58,6 +60,7 @@ struct Sorted<'f> {
     cases: Vec<(&'f str, &'f str)>,
     guardrails: Option<(&'f str, &'f str)>,
     people: Option<(&'f str, &'f str)>,
+    windows: Option<(&'f str, &'f str)>,
     problems: Vec<Problem>,
 }
 
@@ -65,7 +68,8 @@ impl Policies {
     /// Checks and compiles the files of a policy directory, given as path and text.
     ///
     /// What a file is follows from its name: `runbooks/*.yaml`, `cases/*.yaml`, `guardrails.cedar`,
-    /// `people.cedar`, `schema.cedarschema`. Files whose names begin with a dot or end in `.md` are passed over.
+    /// `people.cedar`, `schema.cedarschema`, `windows.yaml`. Files whose
+    /// names begin with a dot or end in `.md` are passed over.
     ///
     /// # Errors
     /// All problems of all files, in the order of files and lines.
@@ -100,13 +104,23 @@ impl Policies {
         };
         let runbooks = read_runbooks(&sorted.runbooks, &people, &mut problems);
         let cases = read_cases(&sorted.cases, &mut problems);
+        let windows = read_windows(sorted.windows, &mut problems);
+        problems.extend(runbooks.iter().flat_map(|runbook| unknown_windows(runbook, &windows)));
         problems.sort();
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }
         let digest = |file: Option<(&str, &str)>| Digest::of(file.map_or("", |(_, text)| text).as_bytes());
         let rules = [digest(sorted.guardrails), digest(sorted.people)];
-        Ok(Self { routing: Routing::new(runbooks), guardrails, people, cases, warnings: problems, rules })
+        Ok(Self {
+            routing: Routing::new(runbooks),
+            guardrails,
+            people,
+            cases,
+            windows,
+            warnings: problems,
+            rules,
+        })
     }
 
     /// The runbooks, and which of them answer to an alert.
@@ -131,6 +145,12 @@ impl Policies {
     #[must_use]
     pub fn people(&self) -> &People {
         &self.people
+    }
+
+    /// Maintenance windows, change freezes and business hours.
+    #[must_use]
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// What an operator should know, although nothing keeps the policies from being used.
@@ -195,10 +215,10 @@ impl<'f> Sorted<'f> {
                     self.problems.push(Problem::warning(path, Position::START, message));
                 }
             }
-            (_, "windows.yaml") => problem("maintenance windows are not available in this version"),
+            (_, window::FILE) => self.windows = Some((path, text)),
             _ => problem(
                 "not a policy file; valid are runbooks/*.yaml, cases/*.yaml, guardrails.cedar, people.cedar, \
-                 schema.cedarschema",
+                 schema.cedarschema, windows.yaml",
             ),
         }
     }
@@ -233,6 +253,25 @@ fn unknown_roles(runbook: &Runbook, people: &People) -> Vec<Problem> {
             Problem::warning(&runbook.file, Position::START, message)
         })
         .collect()
+}
+
+/// A schedule that keeps clear of a window that does not exist would keep clear of nothing.
+fn unknown_windows(runbook: &Runbook, windows: &Windows) -> Vec<Problem> {
+    let named = runbook.schedule.iter().flat_map(|schedule| &schedule.blackout);
+    let unknown = named.filter(|name| windows.get(name).is_none());
+    unknown
+        .map(|name| {
+            let message = format!("blackout names the window {name:?}, which windows.yaml does not have");
+            Problem::error(&runbook.file, Position::START, message)
+        })
+        .collect()
+}
+
+fn read_windows(file: Option<(&str, &str)>, problems: &mut Vec<Problem>) -> Windows {
+    let Some((file, text)) = file else { return Windows::default() };
+    let (windows, found) = Windows::read(file, text).unwrap_or_else(|found| (Windows::default(), found));
+    problems.extend(found);
+    windows
 }
 
 fn read_cases(files: &[(&str, &str)], problems: &mut Vec<Problem>) -> Vec<Case> {

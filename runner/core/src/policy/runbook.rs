@@ -12,9 +12,13 @@ use super::matcher::Matcher;
 use super::problem::Position;
 use super::template::{Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
+use crate::schedule::Schedule;
 
+mod gate;
 mod read;
+mod schedule;
 
+pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
 
 /// One runbook, checked and compiled.
@@ -26,7 +30,9 @@ pub struct Runbook {
     pub description: String,
     /// Runbooks with a higher one come first when several match; 0 unless the file says otherwise.
     pub priority: i64,
-    /// All of them must match. None at all: it is started by hand only.
+    /// When it runs by the clock. `None`: it answers to alerts, or is started by hand.
+    pub schedule: Option<Schedule>,
+    /// All of them must match. None at all: it is started by hand or by its schedule only.
     pub matchers: Vec<Matcher>,
     /// What it acts on. `None`: what the alert says that it is about.
     pub target: Option<Template>,
@@ -66,42 +72,6 @@ impl Step {
     pub fn effects(&self, declared: Effects) -> Effects {
         self.effects.map_or(declared, |tightened| tightened.max(declared))
     }
-}
-
-/// Who must approve, how many, and for how long the question stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// How many people must approve.
-    pub approvals: u32,
-    /// The roles of which each of them must have one.
-    pub roles: Vec<String>,
-    /// How long the question stands.
-    pub expires: Duration,
-    /// Who does not count.
-    pub separation: Separation,
-}
-
-impl Default for Gate {
-    /// What holds without a `gate:`.
-    fn default() -> Self {
-        Self {
-            approvals: 1,
-            roles: vec!["operator".to_owned()],
-            expires: Duration::from_secs(30 * 60),
-            separation: Separation::Default,
-        }
-    }
-}
-
-/// Separation of duties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Separation {
-    /// The starter of a manual run, the signers of its plugins and earlier approvers do not count.
-    Default,
-    /// Only earlier approvers do not count.
-    None,
 }
 
 /// How recovery is verified.

@@ -17,7 +17,7 @@ fn problems_of_all_files_are_reported_at_once() {
         ("p/runbooks/c.yaml", RUNBOOK),
         ("p/guardrails.cedar", "permit (principal, action == Action::\"fly\", resource);"),
         ("p/people.cedar", "permit (principal;"),
-        ("p/windows.yaml", "{}"),
+        ("p/windows.yaml", "windows:\n- { name: a, knd: freeze }\n"),
         ("p/notes.txt", ""),
         ("p/README.md", ""),
         ("p/cases/a.yaml", "name: a\nalert: { label: {} }\nexpect: {}\n"),
@@ -28,7 +28,7 @@ fn problems_of_all_files_are_reported_at_once() {
         "p/runbooks/c.yaml:1:1: runbook \"restart\" is defined in p/runbooks/b.yaml already",
         "p/guardrails.cedar:1:",
         "p/people.cedar:1:",
-        "p/windows.yaml:1:1: maintenance windows are not available in this version",
+        "p/windows.yaml:2:14: unknown key \"knd\" in windows[0] (did you mean \"kind\"?)",
         "p/notes.txt:1:1: not a policy file; valid are runbooks/*.yaml",
         "p/cases/a.yaml:2:10: unknown key \"label\"",
         "p/cases/a.yaml:3:9: expect must name",
@@ -114,4 +114,18 @@ fn plugins_not_installed_and_odd_roles_are_warnings() {
         "runbooks/r.yaml:5:9: warning: plugin \"restart-service\" is not installed; runs of restart are refused until it is"
     );
     assert!(policies.missing_plugins(&BTreeSet::from(["restart-service".to_owned()])).is_empty());
+}
+
+#[test]
+fn a_blackout_must_name_a_window_that_there_is() {
+    let runbook = "runbook: nightly\nschedule: '0 3 * * *'\nblackout: [audit]\nsteps: [{ plugin: p }]\n";
+    let windows =
+        "- { name: audit, kind: freeze, from: 2026-05-01T00:00:00Z, until: 2026-05-02T00:00:00Z }\n";
+    let policies = load(&[("p/runbooks/n.yaml", runbook), ("p/windows.yaml", windows)]).unwrap();
+    assert_eq!(policies.windows().all().len(), 1);
+    let problems = load(&[("p/runbooks/n.yaml", runbook)]).unwrap_err();
+    assert_eq!(
+        problems,
+        ["p/runbooks/n.yaml:1:1: blackout names the window \"audit\", which windows.yaml does not have"]
+    );
 }

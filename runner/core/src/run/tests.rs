@@ -8,7 +8,7 @@ use crate::event::{
 };
 use crate::plan::PlannedEffect;
 
-fn event(fact: Fact) -> Event {
+pub(super) fn event(fact: Fact) -> Event {
     Event {
         at: DateTime::from_timestamp_micros(1_000_000).unwrap(),
         run: Some(RunId::from_bits(1)),
@@ -17,7 +17,7 @@ fn event(fact: Fact) -> Event {
     }
 }
 
-fn created(queued: bool) -> Event {
+pub(super) fn created(queued: bool) -> Event {
     let leaf = RunCreated {
         runbook: "r".to_owned(),
         policy: Digest::of(b""),
@@ -48,7 +48,7 @@ fn call(url: &str) -> Call {
     }
 }
 
-fn planned(urls: &[&str], asked: bool) -> Event {
+pub(super) fn planned(urls: &[&str], asked: bool) -> Event {
     let effects = urls.iter().map(|url| PlannedEffect {
         call: call(url),
         reason: "r".to_owned(),
@@ -62,12 +62,8 @@ fn planned(urls: &[&str], asked: bool) -> Event {
         effects: effects.collect(),
         readings: Vec::new(),
     }];
-    let ask = asked.then(|| Ask {
-        approvals: 1,
-        roles: vec!["operator".to_owned()],
-        expires: DateTime::from_timestamp_micros(9_000_000).unwrap(),
-        separation: true,
-    });
+    let gate = crate::policy::Gate { expires: std::time::Duration::from_secs(8), ..Default::default() };
+    let ask = asked.then(|| Ask::new(&gate, DateTime::from_timestamp_micros(1_000_000).unwrap()));
     let plan = Digest::of(urls.join(" ").as_bytes());
     let leaf = RunPlanned { plan, effects: 1, ask: asked, policy: Digest::of(b"") };
     let outside = payload::RunPlanned {
@@ -80,7 +76,7 @@ fn planned(urls: &[&str], asked: bool) -> Event {
     event(Fact::RunPlanned(leaf, Outside::Kept(outside)))
 }
 
-fn intended(effect: u32, url: &str) -> Event {
+pub(super) fn intended(effect: u32, url: &str) -> Event {
     let leaf = EffectIntended {
         step: 0,
         effect,
@@ -95,34 +91,48 @@ fn intended(effect: u32, url: &str) -> Event {
     event(Fact::EffectIntended(leaf, Outside::Kept(outside)))
 }
 
-fn settled(effect: u32, status: EffectStatus) -> Event {
+pub(super) fn settled(effect: u32, status: EffectStatus) -> Event {
     let outside = payload::EffectSettled { answer: Some(Answer::Ok(Value::Null)), by: None, comment: None };
     event(Fact::EffectSettled(EffectSettled { step: 0, effect, status }, Outside::Kept(outside)))
 }
 
-fn ended(outcome: Outcome) -> Event {
+pub(super) fn ended(outcome: Outcome) -> Event {
     let outside =
         payload::RunEnded { message: "m".to_owned(), by: None, comment: None, decisions: Vec::new() };
     let leaf = RunEnded { outcome, verdict: None, code: Code::Completed };
     event(Fact::RunEnded(leaf, Outside::Kept(outside)))
 }
 
-fn permitted() -> Event {
+pub(super) fn permitted() -> Event {
     let leaf = RunPermitted { plan: Digest::of(b"a b"), approved: false };
     event(Fact::RunPermitted(leaf, Outside::Kept(payload::RunPermitted {})))
 }
 
-fn parked() -> Event {
+pub(super) fn parked() -> Event {
     let outside = payload::RunParked { message: "m".to_owned(), question: None, asked: None };
     event(Fact::RunParked(RunParked { code: Code::Unplanned, step: 0 }, Outside::Kept(outside)))
 }
 
-fn fold(events: &[Event]) -> Result<Run, IllegalTransition> {
+pub(super) fn fold(events: &[Event]) -> Result<Run, IllegalTransition> {
     let mut run = Run::begin(&events[0]).unwrap();
     for event in &events[1..] {
         run.apply(event)?;
     }
     Ok(run)
+}
+
+pub(super) fn approved(plan: Digest) -> Event {
+    let approval = Approval {
+        by: "ada".to_owned(),
+        at: DateTime::from_timestamp_micros(1).unwrap(),
+        plan,
+        comment: None,
+        subject: None,
+        roles: Vec::new(),
+        policy: None,
+    };
+    let leaf = crate::event::RunApproved { plan, policy: Digest::of(b"") };
+    event(Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval })))
 }
 
 #[test]
@@ -161,14 +171,7 @@ fn a_terminal_state_is_never_overwritten() {
 
 #[test]
 fn another_plan_voids_approvals() {
-    let approval = Approval {
-        by: "ada".to_owned(),
-        at: DateTime::from_timestamp_micros(1).unwrap(),
-        plan: Digest::of(b"a"),
-        comment: None,
-    };
-    let leaf = crate::event::RunApproved { plan: approval.plan, policy: Digest::of(b"") };
-    let approved = event(Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval })));
+    let approved = approved(Digest::of(b"a"));
     let same =
         fold(&[created(false), planned(&["a"], true), approved.clone(), planned(&["a"], true)]).unwrap();
     assert_eq!(same.approvals.len(), 1);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Gate, Probe, Runbook, Separation, Step, Verify};
+use super::schedule::BESIDE;
+use super::{Probe, Runbook, Step, Verify};
 use crate::id::Digest;
 use crate::policy::duration;
 use crate::policy::facts::{Autonomy, Effects};
@@ -12,7 +13,14 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 18] = [
+    "schedule",
+    BESIDE[0],
+    BESIDE[1],
+    BESIDE[2],
+    BESIDE[3],
+    BESIDE[4],
+    BESIDE[5],
     "runbook",
     "description",
     "priority",
@@ -25,9 +33,8 @@ const KEYS: [&str; 11] = [
     "undo",
     "parallel",
 ];
-const LATER: [&str; 4] = ["schedule", "group", "limits", "tell"];
+const LATER: [&str; 3] = ["group", "limits", "tell"];
 const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
-const GATE_KEYS: [&str; 4] = ["approvals", "roles", "expires", "separation"];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
 const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
 const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
@@ -54,8 +61,8 @@ pub fn read(file: &str, text: &str) -> Result<(Runbook, Vec<Problem>), Vec<Probl
     }
 }
 
-struct Reading<'f> {
-    reader: Reader<'f>,
+pub(super) struct Reading<'f> {
+    pub(super) reader: Reader<'f>,
     templates: Templates,
 }
 
@@ -70,6 +77,7 @@ impl Reading<'_> {
         });
         let priority = self
             .optional(fields, "priority", |this, node| this.reader.integer(node, "priority", -1000, 1000));
+        let schedule = self.schedule(fields);
         let matchers = self.matchers(fields);
         let target = self.optional(fields, "target", |this, node| this.template(node, "target"));
         let autonomy = self
@@ -82,6 +90,7 @@ impl Reading<'_> {
             name: name?.to_owned(),
             description: description.unwrap_or_default(),
             priority: priority.unwrap_or_default(),
+            schedule,
             matchers,
             target,
             autonomy: autonomy.unwrap_or(Autonomy::Approve),
@@ -95,7 +104,7 @@ impl Reading<'_> {
         })
     }
 
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         fields: Fields<'_>,
         key: &str,
@@ -114,6 +123,9 @@ impl Reading<'_> {
 
     fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
         let Some(node) = fields.get("match") else {
+            if fields.get("schedule").is_some() {
+                return Vec::new();
+            }
             let message = "without \"match\" this runbook is started by hand only; write \"match: []\" if so";
             self.reader.warning(fields.at(), message);
             return Vec::new();
@@ -176,37 +188,6 @@ impl Reading<'_> {
                 }
                 None
             }
-        }
-    }
-
-    fn gate(&mut self, node: &Node) -> Gate {
-        let fields = self.reader.fields_of_version(node, "gate", &GATE_KEYS, &["escalate"]);
-        let default = Gate::default();
-        let approvals = self
-            .optional(fields, "approvals", |this, node| this.reader.integer(node, "approvals", 1, 16))
-            .and_then(|number| u32::try_from(number).ok());
-        let roles = self.optional(fields, "roles", |this, node| {
-            let roles = this.reader.texts(node, "roles")?;
-            if roles.is_empty() {
-                this.reader.error(node.at, "roles must name at least one role");
-            }
-            Some(roles)
-        });
-        let expires = self.optional(fields, "expires", |this, node| {
-            let expires = this.reader.duration(node, "expires")?;
-            if expires.is_zero() {
-                this.reader.error(node.at, "expires must be longer than 0s");
-            }
-            Some(expires)
-        });
-        let words = [("default", Separation::Default), ("none", Separation::None)];
-        let separation =
-            self.optional(fields, "separation", |this, node| this.reader.word(node, "separation", &words));
-        Gate {
-            approvals: approvals.unwrap_or(default.approvals),
-            roles: roles.unwrap_or(default.roles),
-            expires: expires.unwrap_or(default.expires),
-            separation: separation.unwrap_or(default.separation),
         }
     }
 

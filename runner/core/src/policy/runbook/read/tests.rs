@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::policy::runbook::ReadyProbe;
+use crate::policy::runbook::{Comment, Deputies, Gate, ReadyProbe, Rung};
 use crate::policy::template::Values;
 
 const WHOLE: &str = r#"
@@ -102,14 +102,9 @@ fn reports_all_problems_at_once_with_their_places() {
 #[test]
 fn parts_of_later_versions_are_refused_not_ignored() {
     let base = "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n";
-    for part in [
-        "schedule: '0 3 * * 1-5'",
-        "group: web",
-        "limits: { per_target: 1 per 10m }",
-        "tell: [team-chat]",
-        "undo: when-not-fixed",
-        "gate: { escalate: [{ after: 10m, to: someone }] }",
-    ] {
+    for part in
+        ["group: web", "limits: { per_target: 1 per 10m }", "tell: [team-chat]", "undo: when-not-fixed"]
+    {
         let problems = problems(&format!("{base}{part}\n"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("is not available in this version"), "{problems:?}");
@@ -139,6 +134,43 @@ fn values_out_of_range_are_refused() {
     }
     let all = problems("runbook: a\nmatch: ['x=~\".*\"']\nsteps: [{ plugin: p }]\n");
     assert!(all[0].contains("without any label"), "{all:?}");
+}
+
+#[test]
+fn a_gate_has_a_ladder_deputies_and_a_word_about_comments() {
+    let base = "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n";
+    let gate = "gate:
+  escalate: [{ after: 5m, to: team-chat }, { after: 10m, to: oncall-secondary }]
+  deputies: { after: 15m, people: [bob@example.com], roles: [lead] }
+  comment: required
+";
+    let (runbook, _) = read("r.yaml", &format!("{base}{gate}")).unwrap();
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let rung = |after, to: &str| Rung { after: minutes(after), to: to.to_owned() };
+    let wanted = Gate {
+        escalate: vec![rung(5, "team-chat"), rung(10, "oncall-secondary")],
+        deputies: Some(Deputies {
+            after: minutes(15),
+            people: vec!["bob@example.com".to_owned()],
+            roles: vec!["lead".to_owned()],
+        }),
+        comment: Comment::Required,
+        ..Gate::default()
+    };
+    assert_eq!(runbook.gate, wanted);
+    for (gate, wanted) in [
+        ("{ escalate: [{ after: 30m, to: a }] }", "4:29: after must be shorter than the gate's expires, 30m"),
+        ("{ escalate: [{ after: 9m, to: a }, { after: 8m, to: b }] }", "escalate[1] comes before"),
+        ("{ escalate: [{ after: 9m }] }", "escalate[0] needs the key \"to\""),
+        ("{ escalate: [{ after: 9m, to: 'a b' }] }", "to cannot be \"a b\""),
+        ("{ deputies: { after: 9m } }", "at least one of"),
+        ("{ deputies: { people: [bob] } }", "deputies needs the key \"after\""),
+        ("{ comment: maybe }", "valid are required, optional"),
+        ("{ approval: 2 }", "did you mean \"approvals\"?"),
+    ] {
+        let problems = problems(&format!("{base}gate: {gate}\n")).join("\n");
+        assert!(problems.contains(wanted), "{gate}: {problems}");
+    }
 }
 
 #[test]
