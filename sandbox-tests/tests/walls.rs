@@ -10,5 +10,6 @@ mod walls {
     mod egress;
     mod limits;
     mod linking;
+    mod probes;
     mod replay;
 }

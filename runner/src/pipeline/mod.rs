@@ -12,6 +12,8 @@
 
 mod act;
 mod drive;
+pub mod halts;
+mod hold;
 mod index;
 mod job;
 mod ledger;
@@ -285,7 +287,7 @@ impl Pipeline {
             runs: index::Runs::default(),
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
-            halt_file,
+            halts: Arc::new(halts::KillSwitch::new(halt_file)),
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
@@ -309,6 +311,7 @@ impl Pipeline {
             tracing::info!(runs.open = open, "took up {open} open runs");
         }
         pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -475,8 +478,8 @@ impl Pipeline {
     /// # Errors
     /// When nothing of the run is in doubt.
     pub async fn settle(&self, id: &RunId, person: Person, request: SettleRequest) -> Result<Run, Refusal> {
-        let live = self.live(id).await?;
-        self.whole(async move { requests::settle(&live, &person, request).await }).await
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move { requests::settle(&shared, &live, &person, request).await }).await
     }
 
     /// The unended run, or why there is none.
