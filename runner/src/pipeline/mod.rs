@@ -179,6 +179,12 @@ impl Listing {
 }
 
 impl Cursor {
+    /// The place that a text names in a listing of things with such ids; `None` where it is no such id.
+    #[must_use]
+    pub fn among<I: std::str::FromStr>(text: &str) -> Option<Self> {
+        text.parse::<I>().ok().map(|_| Self::behind(text))
+    }
+
     /// The place behind an item.
     fn behind(id: &str) -> Self {
         Self(ViewCursor { id: id.to_owned() })
@@ -193,18 +199,6 @@ impl Cursor {
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.id)
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if text.is_empty() || !text.chars().all(known) {
-            return Err(());
-        }
-        Ok(Self(ViewCursor { id: text.to_owned() }))
     }
 }
 
