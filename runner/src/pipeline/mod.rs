@@ -181,6 +181,12 @@ impl Listing {
 }
 
 impl Cursor {
+    /// The place that a text names in a listing of things with such ids; `None` where it is no such id.
+    #[must_use]
+    pub fn among<I: std::str::FromStr>(text: &str) -> Option<Self> {
+        text.parse::<I>().ok().map(|_| Self::behind(text))
+    }
+
     /// The place behind an item.
     fn behind(id: &str) -> Self {
         Self(ViewCursor { id: id.to_owned() })
@@ -194,21 +200,9 @@ impl Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{CURSOR}{}", self.0.id)
+        f.write_str(&self.0.id)
     }
 }
-
-impl std::str::FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let id = text.strip_prefix(CURSOR).filter(|id| !id.is_empty()).ok_or(())?;
-        Ok(Self(ViewCursor { id: id.to_owned() }))
-    }
-}
-
-/// What a cursor begins with, lest anything else be taken for one.
-const CURSOR: &str = "after-";
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
