@@ -128,6 +128,36 @@ impl Daemon {
         send(self.address, "POST", path, &headers, body.to_string().as_bytes()).unwrap()
     }
 
+    /// A DELETE by the administrator.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> Answer {
+        let authorization = format!("Bearer {}", self.administrator);
+        send(self.address, "DELETE", path, &[("authorization", &authorization)], b"").unwrap()
+    }
+
+    /// Halts a scope: the halt's id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn halt(&self, scope: &Value) -> String {
+        let body = json!({ "scope": scope, "reason": "a test wants it" });
+        let halt = self.post("/v1/halts", &body).expect(201);
+        halt["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends a halt.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn release(&self, id: &str) {
+        let released = self.delete(&format!("/v1/halts/{id}")).expect(200);
+        assert!(released["released_at"].is_string(), "{released}");
+    }
+
     /// A body as Alertmanager would send it.
     ///
     /// # Panics

@@ -11,6 +11,8 @@ mod e2e {
     mod crash;
     mod dedup;
     mod disk;
+    mod halts;
+    mod kill_switch;
     mod life;
     mod real_alerts;
     mod refusals;

@@ -11,6 +11,7 @@ mod walls {
     mod egress;
     mod limits;
     mod linking;
+    mod probes;
     mod replay;
     mod tls;
 }

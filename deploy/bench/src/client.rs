@@ -54,6 +54,11 @@ pub(crate) fn get(path: &str, token: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
 }
 
+/// The bytes of a DELETE.
+pub(crate) fn delete(path: &str, token: &str) -> Vec<u8> {
+    format!("DELETE {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
+}
+
 /// The bytes of a POST of JSON.
 pub(crate) fn post(path: &str, token: &str, body: &str) -> Vec<u8> {
     let length = body.len();

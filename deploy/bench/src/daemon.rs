@@ -90,6 +90,11 @@ impl Daemon {
         Api::new(self.address, self.token.clone())
     }
 
+    /// The administrator's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// An error, with the end of the daemon's log where there is one.
     pub(crate) fn blame(&self, error: anyhow::Error) -> anyhow::Error {
         let log = process::tail(&self.log, 12);

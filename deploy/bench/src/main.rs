@@ -12,6 +12,7 @@ mod component;
 mod daemon;
 mod exact;
 mod export;
+mod halt;
 mod idle;
 mod installation;
 mod load;
@@ -69,6 +70,7 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
                 Part::SlowDisk => slow_disk::run(cli, &workshop, &mut report).await,
                 Part::Idle => idle::run(cli, &workshop, &mut report).await,
                 Part::Exact => exact::run(cli, &workshop, &mut report).await,
+                Part::Halt => halt::run(cli, &workshop, &mut report).await,
                 Part::Tamper => tamper::run(cli, &workshop, &mut report).await,
             };
             if let Err(error) = done {

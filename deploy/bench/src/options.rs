@@ -67,12 +67,14 @@ pub(crate) enum Part {
     Idle,
     /// 2,000 runs counted, their journal verified and broken
     Exact,
+    /// The kill switch amid 1,000 effects a second
+    Halt,
     /// Twenty changed plugins
     Tamper,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Road, Self::SlowDisk, Self::Idle, Self::Exact, Self::Tamper];
+    const ALL: [Self; 6] = [Self::Road, Self::SlowDisk, Self::Idle, Self::Exact, Self::Halt, Self::Tamper];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -80,6 +82,7 @@ impl Part {
             Self::SlowDisk => "slow-disk",
             Self::Idle => "idle",
             Self::Exact => "exact",
+            Self::Halt => "halt",
             Self::Tamper => "tamper",
         }
     }
@@ -92,6 +95,7 @@ impl Part {
             Self::Exact => {
                 "every run one request, every run in the journal, every change of the export found"
             }
+            Self::Halt => "a halt of everything amid 1,000 effects a second, and the last effect after it",
             Self::Tamper => "single-byte changes of component, manifest, envelope and installed copy",
         }
     }

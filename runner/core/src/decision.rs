@@ -223,6 +223,8 @@ words! {
         Halt = "halt",
         /// A limit is used up.
         Limit = "limit",
+        /// More targets at once are in trouble than automation may act on alone: people decide for all of them.
+        Storm = "storm",
         /// Another run of the runbook at the target has not ended.
         Busy = "busy",
         /// The queue is full.

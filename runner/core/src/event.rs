@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::alert::{Alert, Severity, Status};
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
-use crate::id::{AlertId, Digest, RunId, SilenceId, TokenId};
+use crate::halt::{Scope, ScopeKind};
+use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 use crate::schedule::Occurrence;
@@ -721,6 +722,36 @@ facts! {
         payload {
             /// Who revoked it.
             by: String,
+        }
+    }
+    /// Somebody threw the kill switch. Durable before they are told so.
+    Halted = "halted" {
+        leaf {
+            /// Its id.
+            halt: HaltId,
+            /// What kind of thing it covers.
+            scope: ScopeKind,
+        }
+        payload {
+            /// What it covers.
+            scope: Scope,
+            /// Why.
+            reason: String,
+            /// Who.
+            by: String,
+        }
+    }
+    /// A halt is no longer in force.
+    HaltReleased = "halt-released" {
+        leaf {
+            /// Its id.
+            halt: HaltId,
+        }
+        payload {
+            /// Who released it.
+            by: String,
+            /// Why.
+            reason: Option<String>,
         }
     }
 }

@@ -84,6 +84,10 @@ id! {
     TokenId, "tok_"
 }
 id! {
+    /// A halt.
+    HaltId, "halt_"
+}
+id! {
     /// A silence.
     SilenceId, "sil_"
 }

@@ -6,11 +6,14 @@
 #![warn(missing_docs)]
 
 pub mod alert;
+pub mod breaker;
 pub mod decision;
 pub mod effect;
 pub mod event;
 pub mod gate;
+pub mod halt;
 pub mod id;
+pub mod limit;
 pub mod permit;
 pub mod plan;
 pub mod policy;
@@ -18,6 +21,7 @@ pub mod record;
 pub mod run;
 pub mod schedule;
 pub mod silence;
+pub mod standing;
 pub mod tlog;
 pub mod verify;
 pub mod window;

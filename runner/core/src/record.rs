@@ -152,7 +152,16 @@ impl AlertRecord {
 
 /// Whether a refusal is for a reason that passes by itself, so that the match is tried again with the next repeat.
 fn may_pass(code: Code) -> bool {
-    matches!(code, Code::Busy | Code::Halt | Code::Limit | Code::Window | Code::Breaker | Code::QueueFull)
+    matches!(
+        code,
+        Code::Busy
+            | Code::Halt
+            | Code::Limit
+            | Code::PopulationUnknown
+            | Code::Window
+            | Code::Breaker
+            | Code::QueueFull
+    )
 }
 
 /// What a delivered alert is to those received before.

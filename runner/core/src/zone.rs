@@ -24,7 +24,7 @@ pub enum Written {
     /// What a clock on the wall shows, in a zone that stands elsewhere.
     Local(NaiveDateTime),
     /// With an offset or `Z`: one instant.
-    Instant(DateTime<Utc>),
+    Fixed(DateTime<Utc>),
 }
 
 impl Written {
@@ -33,7 +33,7 @@ impl Written {
     pub fn instant(self, zone: Tz) -> DateTime<Utc> {
         match self {
             Self::Local(local) => instant(zone, local, InGap::Shifted),
-            Self::Instant(instant) => instant,
+            Self::Fixed(instant) => instant,
         }
     }
 
@@ -42,7 +42,7 @@ impl Written {
     pub fn local(self, zone: Tz) -> NaiveDateTime {
         match self {
             Self::Local(local) => local,
-            Self::Instant(instant) => local(zone, instant),
+            Self::Fixed(instant) => local(zone, instant),
         }
     }
 }
@@ -51,7 +51,7 @@ impl Written {
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Written> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Some(Written::Instant(instant.to_utc()));
+        return Some(Written::Fixed(instant.to_utc()));
     }
     let text = text.replacen(' ', "T", 1);
     let formats = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(time.format("%Y-%m-%dT%H:%M:%S").to_string(), wanted);
         }
         let instant = DateTime::from_timestamp(1_767_646_800, 0).unwrap();
-        assert_eq!(parse_time("2026-01-05T22:00:00+01:00"), Some(Written::Instant(instant)));
+        assert_eq!(parse_time("2026-01-05T22:00:00+01:00"), Some(Written::Fixed(instant)));
         for text in ["", "soon", "2026-13-01", "2026-01-05T25:00", "22:00"] {
             assert_eq!(parse_time(text), None, "{text}");
         }

@@ -83,6 +83,12 @@ pub enum Command {
     Alerts(AlertsArgs),
     /// Runs: list, show, why, start, approve, reject, cancel, settle
     Runs(RunsArgs),
+    /// The kill switch: nothing that it covers acts until it is released
+    Halt(HaltArgs),
+    /// End a halt
+    Release(ReleaseArgs),
+    /// List halts, newest first
+    Halts(HaltsArgs),
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint
@@ -301,6 +307,41 @@ pub enum RunsCommand {
         #[arg(long)]
         comment: Option<String>,
     },
+}
+
+/// `halt`
+#[derive(Debug, Args)]
+pub struct HaltArgs {
+    /// What: all, runbook=NAME, plugin=NAME or target=NAME.
+    #[arg(long, default_value = "all")]
+    pub scope: String,
+    /// Why.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `release`
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// The halt's id; the halts of the scope when absent.
+    pub id: Option<String>,
+    /// Which halts: those of all, runbook=NAME, plugin=NAME or target=NAME.
+    #[arg(long, default_value = "all", conflicts_with = "id")]
+    pub scope: String,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `halts`
+#[derive(Debug, Args)]
+pub struct HaltsArgs {
+    /// Which ones.
+    #[arg(long, value_parser = ["in-force", "released", "all"], default_value = "in-force")]
+    pub state: String,
+    /// Which part of the list.
+    #[command(flatten)]
+    pub part: Part,
 }
 
 /// `plugin`

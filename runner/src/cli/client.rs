@@ -37,15 +37,21 @@ pub(super) struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
+    patience: Duration,
 }
 
 impl Client {
     /// The daemon that flags, environment or the local configuration name.
+    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+        Self::within(connection, TIMEOUT)
+    }
+
+    /// As [`Client::new`], for answers that come sooner or not at all.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the shell's client of the daemon, no plugin's way out"
     )]
-    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+    pub(super) fn within(connection: &Connection, patience: Duration) -> Result<Self, Failure> {
         let url = match &connection.url {
             Some(url) => address(url)?,
             None => local::daemon_url(connection)?,
@@ -56,10 +62,10 @@ impl Client {
         };
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(TIMEOUT)
+            .timeout(patience)
             .build()
             .map_err(|error| Failure::Unreachable(format!("the HTTP client cannot be made: {error}")))?;
-        Ok(Self { http, url, token })
+        Ok(Self { http, url, token, patience })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -169,7 +175,10 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let url = &self.url;
         if error.is_timeout() {
-            return Failure::Unreachable(format!("{url} did not answer within {} s", TIMEOUT.as_secs()));
+            return Failure::Unreachable(format!(
+                "{url} did not answer within {} s",
+                self.patience.as_secs()
+            ));
         }
         // What lies between is the client's own layers.
         let mut cause: &dyn std::error::Error = error;

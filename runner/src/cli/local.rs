@@ -24,6 +24,9 @@ pub(super) const JOURNAL_KEY: &str = "keys/journal.key";
 /// Where a daemon writes its address, in the data folder.
 pub(super) const DAEMON_URL: &str = "daemon.url";
 
+/// While this file exists in the data folder, nothing acts.
+pub(super) const HALT_FILE: &str = "HALT";
+
 /// Problems as lines.
 pub(super) fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

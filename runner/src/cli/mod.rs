@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod client;
 mod demo;
+mod halts;
 mod init;
 mod keys;
 mod local;
@@ -95,6 +96,9 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Serve(args) => runtime()?.block_on(serve::run(&args, &cli.connection.config, output)),
         Command::Alerts(args) => runtime()?.block_on(alerts::run(args, &cli.connection, output)),
         Command::Runs(args) => runtime()?.block_on(runs::run(args, &cli.connection, output)),
+        Command::Halt(args) => runtime()?.block_on(halts::halt(&args, &cli.connection, output)),
+        Command::Release(args) => runtime()?.block_on(halts::release(&args, &cli.connection, output)),
+        Command::Halts(args) => runtime()?.block_on(halts::list(&args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
         Command::Audit(args) => runtime()?.block_on(audit::run(args, &cli.connection, output)),
         Command::Token(args) => runtime()?.block_on(token::run(args, &cli.connection, output)),

@@ -28,9 +28,6 @@ use crate::sandbox::{self, Sandbox};
 /// How long runs that act have to come to their end when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// While this file exists in the data folder, nothing acts.
-const HALT_FILE: &str = "HALT";
-
 pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done {
     logging(args)?;
     local::must_exist(path)?;
@@ -113,7 +110,7 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
         grants: rules.config.grants.clone(),
         clock: clock.clone(),
     };
-    let halt_file = rules.config.data.join(HALT_FILE);
+    let halt_file = rules.config.data.join(local::HALT_FILE);
     let pipeline = Pipeline::open(journal.clone(), clock, sandbox, set, rules, halt_file)
         .await
         .map_err(|error| failed(&error))?;

@@ -216,6 +216,10 @@ pub(super) async fn why(
     for run in &record.runs {
         of_runs.extend(pipeline.run(run).await?);
     }
+    let mut halted = Vec::new();
+    for run in &record.runs {
+        halted.extend(pipeline.halted_now(run).await);
+    }
     let mut decisions: Vec<_> = record.decisions.iter().collect();
     for decision in of_runs.iter().flat_map(|run| &run.decisions) {
         // A run's first decisions stand in the alert's trace already.
@@ -223,6 +227,7 @@ pub(super) async fn why(
             decisions.push(decision);
         }
     }
+    decisions.extend(&halted);
     let runs: Vec<String> = record.runs.iter().map(ToString::to_string).collect();
     Ok(Json(shapes::why(Some(record.id.as_str()), &decisions, &runs)))
 }

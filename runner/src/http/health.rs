@@ -73,6 +73,12 @@ pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<
             app.metrics().deliveries_refused.load(Ordering::Relaxed),
         ),
         ("staunch_runs_open", "gauge", "Runs that have not ended.", app.pipeline().open_runs() as u64),
+        (
+            "staunch_halts_in_force",
+            "gauge",
+            "Halts in force, the file HALT included.",
+            app.pipeline().halts_in_force() as u64,
+        ),
         ("staunch_journal_entries_total", "counter", "Entries of the journal.", journal.size()),
         (
             "staunch_journal_accepting",

@@ -7,6 +7,7 @@ mod alerts;
 mod audit;
 pub mod auth;
 mod events;
+mod halts;
 mod health;
 mod idempotency;
 mod plugins;
@@ -112,6 +113,8 @@ fn described() -> OpenApiRouter<App> {
                 .routes(routes!(tokens::list, tokens::create))
                 .routes(routes!(tokens::revoke)),
         )
+        .routes(routes!(halts::list, halts::create))
+        .routes(routes!(halts::release))
         .merge(audit_routes())
         .routes(routes!(events::stream))
         .routes(routes!(health::livez))

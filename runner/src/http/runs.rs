@@ -200,6 +200,8 @@ pub(super) async fn why(
             decisions.push(decision);
         }
     }
+    let halted = app.pipeline().halted_now(&run.id).await;
+    decisions.extend(&halted);
     let alert = run.alert.as_ref().map(staunch_core::id::AlertId::as_str);
     Ok(Json(shapes::why(alert, &decisions, &[run.id.to_string()])))
 }

@@ -10,6 +10,7 @@ use staunch_core::run::{Run, Step};
 use utoipa::ToSchema;
 
 use crate::people::TokenRecord;
+use crate::pipeline::halts::{FILE_ID, FileHalt};
 
 /// A page of a listing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -167,6 +168,20 @@ pub fn alert(record: &AlertRecord) -> Value {
         members.insert("runs".to_owned(), to_json(&record.runs));
     }
     shape
+}
+
+/// The file that halts everything, as a halt.
+#[must_use]
+pub fn file_halt(file: &FileHalt) -> Value {
+    let reason = file.reason.as_deref().unwrap_or("the file is there");
+    json!({
+        "id": FILE_ID,
+        "scope": "all",
+        "reason": reason,
+        "by": "file",
+        "created_at": file.since,
+        "file": file.path,
+    })
 }
 
 /// An access token as the API shows it: without what it is.

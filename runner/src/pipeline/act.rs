@@ -10,7 +10,7 @@ use staunch_core::permit::{ActPermit, Permit};
 use staunch_core::plan::{Cover, PlannedEffect};
 use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
 
-use super::drive::{End, Interrupted, end};
+use super::drive::{End, Interrupted, end, resumed};
 use super::history::{History, Past, Resend, past_of};
 use super::job::{self, Purpose};
 use super::live::{LiveRun, Wait};
@@ -241,8 +241,8 @@ async fn plan_anew(
     };
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     if planned.left == 0 && question == Question::WhereThereIsOne {
-        let resumed = Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {}));
-        live.record(vec![planned.fact(None, ruling.decisions, Vec::new()), resumed], Wait::Durable).await?;
+        let facts = vec![planned.fact(None, ruling.decisions, Vec::new()), resumed()];
+        live.record(facts, Wait::Durable).await?;
         return Ok(StepEnd::Parked);
     }
     let mut ask = shared.question_for(&run);
@@ -260,7 +260,8 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
     let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
     let message = failed.and_then(|step| step.error.clone());
     if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
-        let outcome = if reason.code == Code::Cancelled { Outcome::Cancelled } else { Outcome::Unknown };
+        let nothing_done = matches!(reason.code, Code::Cancelled | Code::Halt);
+        let outcome = if nothing_done { Outcome::Cancelled } else { Outcome::Unknown };
         return Some(End::because(outcome, reason));
     }
     if run.touched_the_world() {

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::act::{self, Acted, Question};
 use super::doubt;
 use super::history::Resend;
+use super::hold;
 use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
 use super::rule::{self, Ruling};
@@ -105,14 +106,19 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
     let mut turn = None;
     let acted = match start {
         Start::Fresh(permit, place) => {
-            let Some((permit, granted)) = take_turn(shared, live, permit, place).await? else {
-                return Ok(());
+            let (mut permit, mut place) = (Some(permit), place);
+            let permit = loop {
+                let Some((admitted, granted)) = hold::enter(shared, live, permit.take(), place).await? else {
+                    return Ok(());
+                };
+                turn = granted;
+                match first_plan(shared, live, admitted, &mut turn).await? {
+                    Ready::Act(permit) => break permit,
+                    Ready::Held => place = Place::Now(turn.take()),
+                    Ready::Over => return Ok(()),
+                }
             };
-            turn = granted;
-            match first_plan(shared, live, permit, &mut turn).await? {
-                Some(permit) => begin(shared, live, permit).await?,
-                None => return Ok(()),
-            }
+            begin(shared, live, permit).await?
         }
         Start::Waiting => match wait_for_people(shared, live, &mut turn, shared.waits()).await? {
             Some(permit) => begin(shared, live, permit).await?,
@@ -140,37 +146,8 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
     finish(shared, live, acted, turn).await
 }
 
-/// Waits for the run's turn at its target; asks once more whether it is still wanted when it comes late.
-async fn take_turn(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-    permit: PlanPermit,
-    place: Place,
-) -> Result<Option<(PlanPermit, Option<Turn>)>, Interrupted> {
-    let receiver = match place {
-        Place::Now(turn) => return Ok(Some((permit, turn))),
-        Place::Full => {
-            let message = "too many runs wait for their turn at the target";
-            end(live, End::new(Outcome::Refused, Code::QueueFull, message)).await?;
-            return Ok(None);
-        }
-        Place::Later(receiver) => receiver,
-    };
-    let Some(turn) = turn_or_end(live, receiver).await else { return Ok(None) };
-    match shared.pre_gate_again(live).await {
-        Ok(permit) => {
-            live.record(vec![planning::planning_fact()], Wait::Rides).await?;
-            Ok(Some((permit, Some(turn))))
-        }
-        Err(refusals) => {
-            end(live, refused(refusals)).await?;
-            Ok(None)
-        }
-    }
-}
-
 /// The turn, or nothing when the run was ended while it waited.
-async fn turn_or_end(live: &LiveRun, mut receiver: oneshot::Receiver<Turn>) -> Option<Turn> {
+pub(super) async fn turn_or_end(live: &LiveRun, mut receiver: oneshot::Receiver<Turn>) -> Option<Turn> {
     loop {
         tokio::select! {
             turn = &mut receiver => return turn.ok(),
@@ -191,7 +168,7 @@ async fn turn_again(shared: &Shared, live: &LiveRun) -> Option<Turn> {
     }
 }
 
-fn refused(refusals: Vec<Decision>) -> End {
+pub(super) fn refused(refusals: Vec<Decision>) -> End {
     let reason = refusals.first().map_or_else(|| Reason::new(Code::Internal, "refused"), Decision::reason);
     let outcome = if reason.code == Code::NoLongerNeeded { Outcome::Cancelled } else { Outcome::Refused };
     End { outcome, verdict: None, reason, decisions: refusals }
@@ -201,19 +178,29 @@ pub(super) async fn end(live: &LiveRun, end: End) -> Result<(), Interrupted> {
     live.record(vec![end.fact(None, None)], Wait::Durable).await
 }
 
+/// What came of the first plan.
+enum Ready {
+    /// It may act.
+    Act(ActPermit),
+    /// It was halted while it was planned: all of it is asked again after the release.
+    Held,
+    /// It has ended, or is no longer for this task to drive.
+    Over,
+}
+
 /// Plans, rules over the plan, and gives the permit to act, if it is to be had without people or from them.
 async fn first_plan(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     permit: PlanPermit,
     turn: &mut Option<Turn>,
-) -> Result<Option<ActPermit>, Interrupted> {
+) -> Result<Ready, Interrupted> {
     let run = live.snapshot().await;
     let planned = match planning::plan(shared, live, &run, permit).await {
         Ok(planned) => planned,
         Err(failed) => {
             end(live, failed).await?;
-            return Ok(None);
+            return Ok(Ready::Over);
         }
     };
     let ruling = rule::rule(shared, live, &run, &planned.plan);
@@ -221,7 +208,7 @@ async fn first_plan(
         Next::End(decisions, over) => {
             let facts = vec![planned.fact(None, decisions, Vec::new()), over.fact(None, None)];
             live.record(facts, Wait::Durable).await?;
-            Ok(None)
+            Ok(Ready::Over)
         }
         Next::Ask(ask, decisions) => {
             // Before anybody can see that it waits.
@@ -229,14 +216,15 @@ async fn first_plan(
             live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
             *turn = None;
             shared.announce_waiting(live);
-            wait_for_people(shared, live, turn, waits).await
+            Ok(wait_for_people(shared, live, turn, waits).await?.map_or(Ready::Over, Ready::Act))
         }
+        Next::Act(_) if hold::is_held(shared, live).await => Ok(Ready::Held),
         Next::Act(decisions) => match gate::permit_alone(&run, planned.plan.digest, true) {
             Ok(permit) => {
                 let permitted = permitted_fact(&permit);
                 let facts = vec![planned.fact(None, decisions, Vec::new()), permitted];
                 live.record(facts, Wait::Rides).await?;
-                Ok(Some(permit))
+                Ok(Ready::Act(permit))
             }
             Err(reason) => {
                 let facts = vec![
@@ -244,7 +232,7 @@ async fn first_plan(
                     End::because(Outcome::Refused, reason).fact(None, None),
                 ];
                 live.record(facts, Wait::Durable).await?;
-                Ok(None)
+                Ok(Ready::Over)
             }
         },
     }
@@ -286,7 +274,8 @@ fn after_plan(run: &Run, planned: &Planned, ruling: Ruling) -> Next {
     }
 }
 
-/// Waits until people approved, rejected, or nobody did in time; then for the turn at the target.
+/// Waits until people approved, rejected, or nobody did in time; then for the turn at the target. What is approved
+/// and halted waits for the release, and is looked at again then.
 async fn wait_for_people(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
@@ -294,7 +283,10 @@ async fn wait_for_people(
     _waits: Waits,
 ) -> Result<Option<ActPermit>, Interrupted> {
     let mut its_turn = turn.is_some();
+    let mut halts = shared.halts.changes();
+    let mut held = false;
     loop {
+        halts.borrow_and_update();
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
         if matches!(state, State::Ended | State::Verifying) {
             return Ok(None);
@@ -306,7 +298,23 @@ async fn wait_for_people(
         }
         let now = shared.now();
         match live.look(|run| gate::permit_approved(run, now)).await {
-            Ok(permit) if its_turn => return cross(shared, live, permit).await,
+            Ok(_) if hold::is_held(shared, live).await => {
+                held = true;
+                if state == State::Waiting {
+                    // Others, whom the halt does not cover, may have the target meanwhile.
+                    (*turn, its_turn) = (None, false);
+                }
+            }
+            Ok(_) if held => {
+                held = false;
+                hold::look_again(shared, live).await?;
+                continue;
+            }
+            Ok(permit) if its_turn => match cross(shared, live, permit).await? {
+                Crossed::Act(permit) => return Ok(Some(permit)),
+                Crossed::Held => continue,
+                Crossed::Over => return Ok(None),
+            },
             // All of it is asked once more when the turn has come.
             Ok(_) => {
                 (*turn, its_turn) = next_turn(shared, live).await;
@@ -316,18 +324,19 @@ async fn wait_for_people(
                 expire(live, reason).await?;
                 return Ok(None);
             }
-            Err(_) => {}
+            Err(_) => held = false,
         }
         let rest = expires.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
         tokio::select! {
             () = live.woken() => {}
             () = tokio::time::sleep(rest) => {}
+            _ = halts.changed(), if held => {}
         }
     }
 }
 
 /// The turn at the run's target, and whether it has come. When too many wait, it is asked for again a little later.
-async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
+pub(super) async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
     match shared.ask_turn(&*live.snapshot().await) {
         Place::Now(turn) => (turn, true),
         Place::Later(receiver) => (turn_or_end(live, receiver).await, true),
@@ -338,13 +347,19 @@ async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>, bool) {
     }
 }
 
+/// What came of crossing from a permit of people into acting.
+enum Crossed {
+    Act(ActPermit),
+    Held,
+    Over,
+}
+
 /// From a permit of people into acting: halts, standing and the alert have their say once more.
-async fn cross(
-    shared: &Arc<Shared>,
-    live: &Arc<LiveRun>,
-    permit: ActPermit,
-) -> Result<Option<ActPermit>, Interrupted> {
+async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> Result<Crossed, Interrupted> {
     if let Err(refusals) = shared.pre_gate_again(live).await {
+        if hold::only_halts(&refusals) {
+            return Ok(Crossed::Held);
+        }
         let over = refused(refusals);
         if live.look(|run| run.state).await == State::Waiting {
             end(live, over).await?;
@@ -352,10 +367,10 @@ async fn cross(
             // What was done stays done, and the probes have the word about it.
             live.record(vec![given_up(over.reason, None, None)], Wait::Durable).await?;
         }
-        return Ok(None);
+        return Ok(Crossed::Over);
     }
     live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
-    Ok(Some(permit))
+    Ok(Crossed::Act(permit))
 }
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
@@ -431,6 +446,11 @@ async fn over_or_done(live: &LiveRun) -> Acted {
     if live.look(|run| run.state).await == State::Ended { Acted::Over } else { Acted::Done }
 }
 
+/// The fact that a parked run goes on.
+pub(super) fn resumed() -> Fact {
+    Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {}))
+}
+
 /// Waits at a parked run for an approval of its new plan, or for the effects in doubt to be settled.
 async fn parked(
     shared: &Arc<Shared>,
@@ -438,7 +458,9 @@ async fn parked(
     turn: &mut Option<Turn>,
 ) -> Result<Acted, Interrupted> {
     let waits = shared.waits();
+    let mut halts = shared.halts.changes();
     loop {
+        halts.borrow_and_update();
         let run = live.snapshot().await;
         if run.state == State::Ended {
             return Ok(Acted::Over);
@@ -458,6 +480,11 @@ async fn parked(
                 None => Ok(over_or_done(live).await),
             };
         }
+        let settled = hold::is_settled(&run);
+        if settled && !hold::is_held(shared, live).await {
+            live.record(vec![resumed()], Wait::Durable).await?;
+            continue;
+        }
         let parked_until = run.parked_at.unwrap_or(run.created_at) + gate::PARKED_FOR;
         let now = shared.now();
         if now >= parked_until {
@@ -468,6 +495,7 @@ async fn parked(
         tokio::select! {
             () = live.woken() => {}
             () = tokio::time::sleep((parked_until - now).to_std().unwrap_or_default()) => {}
+            _ = halts.changed(), if settled => {}
         }
     }
 }

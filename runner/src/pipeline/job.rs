@@ -68,7 +68,9 @@ pub(super) fn make(
             target: run.target.clone().unwrap_or_default(),
             irreversible: run.irreversible,
         },
-        halt_file: shared.halt_file.clone(),
+        halts: Arc::clone(&shared.halts),
+        plugins: run.steps.iter().map(|step| step.plugin.clone()).collect(),
+        aliases: shared.aliases(run.target.as_deref()),
         judged,
         planning: !acts,
     };

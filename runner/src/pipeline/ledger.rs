@@ -1,14 +1,15 @@
 //! The broker's journal and judge for one step of one run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use staunch_core::effect::{Answer, Call, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::halt::Subject;
 use staunch_core::policy::guardrails::EffectQuestion;
 use staunch_core::policy::{PluginFacts, Policies};
 
+use super::halts::KillSwitch;
 use super::live::{LiveRun, Wait};
 use crate::causes::chain;
 use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
@@ -53,8 +54,12 @@ pub(super) struct StepLedger {
     pub(super) live: Arc<LiveRun>,
     pub(super) step: u32,
     pub(super) judge: Judge,
-    /// While this file exists, nothing acts.
-    pub(super) halt_file: PathBuf,
+    /// What may halt the run.
+    pub(super) halts: Arc<KillSwitch>,
+    /// The plugins of all steps of the run.
+    pub(super) plugins: Vec<String>,
+    /// Further names of the run's target.
+    pub(super) aliases: Vec<String>,
     /// Whether the planned effects were judged already, by the same policies about the same plugin.
     pub(super) judged: bool,
     /// In a plan nothing is written down call by call: the plan holds it all.
@@ -66,7 +71,20 @@ impl StepLedger {
         if self.planning {
             return Ok(());
         }
-        self.live.record(vec![fact], wait).await.map_err(|error| LedgerError(chain(&error)))
+        self.live.record(vec![fact], wait).await.map_err(|error| LedgerError::Unavailable(chain(&error)))
+    }
+
+    /// Writes down an intent, unless the run is halted. Whoever halts waits until it is durable.
+    async fn intend_unless_halted(&self, fact: Fact) -> Result<(), LedgerError> {
+        if self.planning {
+            return Ok(());
+        }
+        let _pass = self.halts.pass().await;
+        self.halts.look();
+        match self.halted() {
+            Some(reason) => Err(LedgerError::Halted(reason)),
+            None => self.note(fact, Wait::Durable).await,
+        }
     }
 }
 
@@ -75,7 +93,17 @@ impl Ledger for StepLedger {
         if let Some(reason) = self.live.stopped() {
             return Some(reason.message);
         }
-        self.halt_file.exists().then(|| format!("the file {} halts all", self.halt_file.display()))
+        if self.halts.is_clear() {
+            return None;
+        }
+        let plugins: Vec<&str> = self.plugins.iter().map(String::as_str).collect();
+        let aliases: Vec<&str> = self.aliases.iter().map(String::as_str).collect();
+        self.halts.why(&Subject {
+            runbook: &self.judge.runbook,
+            plugins: &plugins,
+            target: Some(&self.judge.target),
+            aliases: &aliases,
+        })
     }
 
     fn judge(&self, call: &Call, unplanned: bool) -> Verdict {
@@ -103,7 +131,7 @@ impl Ledger for StepLedger {
             reason: intent.reason.to_owned(),
             before: intent.before.cloned(),
         };
-        Box::pin(self.note(Fact::EffectIntended(leaf, Outside::Kept(outside)), Wait::Durable))
+        Box::pin(self.intend_unless_halted(Fact::EffectIntended(leaf, Outside::Kept(outside))))
     }
 
     fn settle<'a>(&'a self, outcome: Outcome<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {

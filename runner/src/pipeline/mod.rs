@@ -13,7 +13,9 @@
 mod act;
 mod doubt;
 mod drive;
+pub mod halts;
 mod history;
+mod hold;
 mod index;
 mod job;
 mod ledger;
@@ -192,7 +194,7 @@ impl Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.id)
+        write!(f, "{CURSOR}{}", self.0.id)
     }
 }
 
@@ -200,13 +202,13 @@ impl std::str::FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if text.is_empty() || !text.chars().all(known) {
-            return Err(());
-        }
-        Ok(Self(ViewCursor { id: text.to_owned() }))
+        let id = text.strip_prefix(CURSOR).filter(|id| !id.is_empty()).ok_or(())?;
+        Ok(Self(ViewCursor { id: id.to_owned() }))
     }
 }
+
+/// What a cursor begins with, lest anything else be taken for one.
+const CURSOR: &str = "after-";
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
@@ -287,7 +289,7 @@ impl Pipeline {
             runs: index::Runs::default(),
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
-            halt_file,
+            halts: Arc::new(halts::KillSwitch::new(halt_file)),
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
@@ -311,6 +313,7 @@ impl Pipeline {
             tracing::info!(runs.open = open, "took up {open} open runs");
         }
         pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -477,8 +480,8 @@ impl Pipeline {
     /// # Errors
     /// When nothing of the run is in doubt.
     pub async fn settle(&self, id: &RunId, person: Person, request: SettleRequest) -> Result<Run, Refusal> {
-        let live = self.live(id).await?;
-        self.whole(async move { requests::settle(&live, &person, request).await }).await
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move { requests::settle(&shared, &live, &person, request).await }).await
     }
 
     /// The unended run, or why there is none.

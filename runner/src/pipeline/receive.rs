@@ -400,9 +400,10 @@ fn admit(
     target: &str,
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let reserved = shared.runs.reserve(&runbook.name, target, id);
-    let out = shared.plugins.out_of_service(runbook.steps.iter().map(|step| step.plugin.as_str()));
+    let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
+    let out = shared.plugins.out_of_service(plugins.iter().copied());
     let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
-    let halted = shared.halted();
+    let halted = shared.halted(&runbook.name, &plugins, Some(target));
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err(),

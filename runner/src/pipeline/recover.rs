@@ -32,6 +32,8 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
         shared.alerts.completed();
     }
     shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
+    // Before any run is taken up.
+    shared.each_row(views::HALT, Some(views::IN_FORCE), |halt| shared.halts.restore(halt)).await?;
     shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut rows: Vec<Run> = Vec::new();
     for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {

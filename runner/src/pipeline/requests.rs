@@ -205,6 +205,7 @@ pub(super) async fn approve(
 ) -> Result<Run, Refusal> {
     let run = live.snapshot().await;
     may_approve(shared, &run, person)?;
+    not_halted(shared, &run)?;
     let now = shared.now();
     let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
     let changed =
@@ -218,6 +219,7 @@ pub(super) async fn approve(
     let approved = live
         .decide(Wait::Durable, |run| {
             may_approve(shared, run, person)?;
+            not_halted(shared, run)?;
             let Some(plan) = run.plan.filter(|plan| *plan == shown) else {
                 return Err(Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() });
             };
@@ -236,6 +238,14 @@ pub(super) async fn approve(
         .await?;
     live.wake();
     Ok(approved)
+}
+
+/// Nobody approves what is halted: what is halted stays as it is until the release.
+fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
+    match shared.halted_run(run) {
+        Some(why) => Err(Refusal::Conflict(Reason::new(Code::Halt, why))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the run waits, and the person counts.
@@ -277,7 +287,7 @@ fn gate_of(ask: &Ask) -> Gate {
 }
 
 /// Plans a waiting run anew; when the plan differs, it waits on the new one and the approval is refused.
-async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
+pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
     let done = past_of(&events, run, shared.now());
@@ -417,13 +427,29 @@ pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<Stri
 ///
 /// # Errors
 /// When nothing of the run is in doubt.
-pub(super) async fn settle(live: &LiveRun, person: &Person, request: SettleRequest) -> Result<Run, Refusal> {
-    let run = live.decide(Wait::Durable, |run| settlement(run, person, request)).await?;
+pub(super) async fn settle(
+    shared: &Shared,
+    live: &LiveRun,
+    person: &Person,
+    request: SettleRequest,
+) -> Result<Run, Refusal> {
+    let run = live
+        .decide(Wait::Durable, |run| {
+            // What is halted stays parked: it goes on after the release.
+            let goes_on = shared.halted_run(run).is_none();
+            settlement(run, person, request, goes_on)
+        })
+        .await?;
     live.wake();
     Ok(run)
 }
 
-fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<Fact>, Refusal> {
+fn settlement(
+    run: &Run,
+    person: &Person,
+    request: SettleRequest,
+    goes_on: bool,
+) -> Result<Vec<Fact>, Refusal> {
     let doubts = run.in_doubt();
     let wanted = |(step, effect): &&(u32, u32)| {
         request.step.is_none_or(|wanted| wanted == *step)
@@ -464,8 +490,8 @@ fn settlement(run: &Run, person: &Person, request: SettleRequest) -> Result<Vec<
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
     // A run that also asks about a new plan goes on when that is approved.
-    if doubts.len() == 1 && run.ask.is_none() {
-        facts.push(Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {})));
+    if doubts.len() == 1 && goes_on && run.ask.is_none() {
+        facts.push(drive::resumed());
     }
     Ok(facts)
 }

@@ -1,7 +1,6 @@
 //! What all runs share: the journal, the sandbox, the rules, and what is open.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::drive::Start;
+use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
@@ -97,7 +97,7 @@ pub(super) struct Shared {
     pub(super) runs: Runs,
     pub(super) turns: Turns,
     pub(super) tracker: TaskTracker,
-    pub(super) halt_file: PathBuf,
+    pub(super) halts: Arc<KillSwitch>,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
     pub(super) refusals: Throttle,
@@ -137,11 +137,6 @@ impl Shared {
         // Closed when the daemon drains: then nothing new begins, and the next start takes the run up again.
         let Ok(_worker) = self.workers.acquire().await else { return std::future::pending().await };
         self.sandbox.execute(permit, job).await
-    }
-
-    /// What halts everything, if anything does.
-    pub(super) fn halted(&self) -> Option<String> {
-        self.halt_file.exists().then(|| format!("the file {} halts all", self.halt_file.display()))
     }
 
     /// How many executions are under way.
@@ -228,7 +223,7 @@ impl Shared {
         let over = self.alert_is_over(live).await;
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
-        let halted = self.halted();
+        let halted = self.halted_run(&run);
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,

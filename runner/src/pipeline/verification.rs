@@ -150,7 +150,10 @@ async fn look(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run, verify: &Ver
         let (answer, detail) = match probe {
             ReadyProbe::AlertResolved {} => alert_resolved(shared, live).await,
             ReadyProbe::Plugin {} => plugin_verifies(shared, live, run).await,
-            ReadyProbe::Http { .. } | ReadyProbe::Tcp { .. } | ReadyProbe::Service { .. } => {
+            ReadyProbe::Http { .. }
+            | ReadyProbe::Sequence { .. }
+            | ReadyProbe::Tcp { .. }
+            | ReadyProbe::Service { .. } => {
                 shared.sandbox.probe(probe, &shared.rules().probes, run.host.as_deref(), LOOK).await
             }
         };

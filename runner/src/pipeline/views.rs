@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use staunch_core::event::{Event, Fact};
-use staunch_core::id::{AlertId, Digest, RunId, TokenId};
+use staunch_core::halt::Halt;
+use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::Run;
@@ -22,6 +23,13 @@ pub const ALERT: &str = "alert";
 pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
+
+/// The kind of rows that hold halts: keys are the scope's kind, and the name in it.
+pub const HALT: &str = "halt";
+/// The state of the rows of halts that are in force.
+pub const IN_FORCE: &str = "in-force";
+/// The state of the rows of halts that were released.
+pub const RELEASED: &str = "released";
 
 /// What the journal says about an installed plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,12 +126,25 @@ pub fn plugin(record: &PluginRecord) -> ViewRow {
     }
 }
 
+/// The row of a halt.
+#[must_use]
+pub fn halt(halt: &Halt) -> ViewRow {
+    ViewRow {
+        kind: HALT,
+        id: halt.id.to_string(),
+        state: if halt.in_force() { IN_FORCE } else { RELEASED }.to_owned(),
+        keys: [Some(halt.scope.kind().as_str().to_owned()), halt.scope.name().map(str::to_owned), None],
+        doc: doc(halt),
+    }
+}
+
 /// Folds the whole journal into rows: the proof that views hold nothing else, and the way to make them anew.
 #[derive(Debug, Default)]
 pub struct Fold {
     runs: HashMap<RunId, Run>,
     alerts: HashMap<AlertId, AlertRecord>,
     tokens: HashMap<TokenId, TokenRecord>,
+    halts: HashMap<HaltId, Halt>,
 }
 
 impl Fold {
@@ -142,6 +163,7 @@ impl Fold {
                 vec![alert(record)]
             }
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
+            (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
             (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
             (Fact::RunCreated(..), Some(id), _) => {
                 let Some(begun) = Run::begin(event) else { return Vec::new() };
@@ -162,6 +184,19 @@ impl Fold {
             }
             _ => Vec::new(),
         }
+    }
+
+    fn halt(&mut self, event: &Event) -> Vec<ViewRow> {
+        if let Some(begun) = Halt::begin(event) {
+            let row = halt(&begun);
+            self.halts.insert(begun.id.clone(), begun);
+            return vec![row];
+        }
+        let Fact::HaltReleased(leaf, _) = &event.fact else { return Vec::new() };
+        // Nothing follows a release.
+        let Some(mut known) = self.halts.remove(&leaf.halt) else { return Vec::new() };
+        known.apply(event);
+        vec![halt(&known)]
     }
 
     fn token(&mut self, event: &Event) -> Vec<ViewRow> {

@@ -22,7 +22,7 @@ use super::cap::types;
 use super::capability::{self, Kind};
 use super::grants::Grants;
 use super::job::{Denial, EffectRecord, Mode, ReadingRecord};
-use super::ledger::{Intent, Outcome, Reading, Verdict};
+use super::ledger::{Intent, LedgerError, Outcome, Reading, Verdict};
 use super::limits::MAX_INTENT_TEXT;
 use super::run::Run;
 use super::scrub::Scrub;
@@ -249,6 +249,23 @@ impl Effect {
         }
     }
 
+    /// Why it ends here when the kill switch is met after so many sends.
+    fn halted(&self, reason: String, sends: u32) -> Stop {
+        if sends == 0 {
+            return Stop::Halted(reason);
+        }
+        let message = format!("halted before it could be sent again: {reason}");
+        Stop::InDoubt { index: self.index, call: Box::new(self.call.clone()), message }
+    }
+
+    /// Why it ends here when its intent is not written.
+    fn unwritten(&self, error: LedgerError, sends: u32) -> Stop {
+        match error {
+            LedgerError::Halted(reason) => self.halted(reason, sends),
+            LedgerError::Unavailable(message) => Stop::Ledger(message),
+        }
+    }
+
     async fn settle(&self, run: &Run, answer: &Answer, status: EffectStatus) -> Result<(), Stop> {
         let outcome = Outcome { index: self.index, call: &self.call, answer, status, fuel: self.fuel };
         run.job.ledger.settle(outcome).await.map_err(|error| Stop::Ledger(error.to_string()))
@@ -282,12 +299,15 @@ async fn act<F: Function>(
     let (answer, output, status) = loop {
         let before = function.before(site()).await;
         let intent = effect.intent(before.as_ref());
-        run.job.ledger.intend(intent).await.map_err(|error| Stop::Ledger(error.to_string()))?;
+        run.job.ledger.intend(intent).await.map_err(|error| effect.unwritten(error, sends))?;
         if let Some(reason) = run.job.ledger.halted() {
-            let answer = Answer::Err(CallError::denied(format!("halted before it was done: {reason}")));
-            effect.settle(run, &answer, EffectStatus::Denied).await?;
-            effect.note(run, answer, EffectStatus::Denied);
-            return Err(Stop::Halted(reason).into());
+            // What was sent before and is in doubt stays in doubt.
+            let status = if sends == 0 { EffectStatus::Denied } else { EffectStatus::Unknown };
+            let stop = effect.halted(reason, sends);
+            let answer = Answer::Err(CallError::denied(stop.to_string()));
+            effect.settle(run, &answer, status).await?;
+            effect.note(run, answer, status);
+            return Err(stop.into());
         }
         let performed = perform(function, site()).await?;
         let tried = doubt::look(function, site(), before.as_ref(), performed).await?;

@@ -3,10 +3,16 @@
 use futures_util::future::BoxFuture;
 use staunch_core::effect::{Answer, Call, EffectStatus, Repeat};
 
-/// Why nothing could be written. Nothing acts then.
+/// Why nothing was written. Nothing acts then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct LedgerError(pub String);
+pub enum LedgerError {
+    /// It cannot be written.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The run is halted, so that no intent is written.
+    #[error("halted: {0}")]
+    Halted(String),
+}
 
 /// What policy says about an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +84,8 @@ pub trait Ledger: Send + Sync {
     /// Judges an effect. Pure and fast: it is asked on the run's own thread.
     fn judge(&self, call: &Call, unplanned: bool) -> Verdict;
 
-    /// Writes down an intent; durable when it resolves.
+    /// Writes down an intent; durable when it resolves. Asks once more whether the run is halted, in such a way
+    /// that no halt is acknowledged between that question and the intent.
     fn intend<'a>(&'a self, intent: Intent<'a>) -> BoxFuture<'a, Result<(), LedgerError>>;
 
     /// Writes down an outcome; it rides in the next commit.

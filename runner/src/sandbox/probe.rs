@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use staunch_core::effect::CallError;
 use staunch_core::policy::ReadyProbe;
+use staunch_core::policy::runbook::sequence::{FilledRequest, ReadyRequest, Walk};
 use staunch_core::run::ProbeAnswer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -90,6 +91,7 @@ impl Sandbox {
             ReadyProbe::Http { url, method, status, body_contains } => {
                 self.probe_http((method, url), (*status, body_contains.as_deref()), grants, deadline).await
             }
+            ReadyProbe::Sequence { requests } => self.probe_sequence(requests, grants, deadline).await,
             ReadyProbe::Tcp { address } => probe_tcp(address, grants, deadline).await,
             ReadyProbe::Service { unit, state } => {
                 self.probe_service((unit, state), grants, host, deadline).await
@@ -136,6 +138,38 @@ impl Sandbox {
         let answer = if right_status && right_body { ProbeAnswer::Passed } else { ProbeAnswer::Failed };
         let about_body = if right_body { "" } else { ", and its body lacks what it must contain" };
         (answer, format!("{subject} answered {}{about_body}", response.status))
+    }
+
+    /// Request after request, each a reading of its own under the same grants.
+    async fn probe_sequence(
+        &self,
+        requests: &[ReadyRequest],
+        grants: &ProbeGrants,
+        deadline: Instant,
+    ) -> (ProbeAnswer, String) {
+        let mut walk = Walk::new(requests);
+        let mut number = 0;
+        while let Some(FilledRequest { method, url, headers }) = walk.request() {
+            number += 1;
+            // Not the address: a value that was taken out of an answer may be in it.
+            let subject = format!("request {number} of {}", requests.len());
+            let record = RequestRecord { method, url, headers, body: None, timeout_ms: None };
+            let read = match Request::new(record).map(Read) {
+                Ok(read) => read,
+                Err(error) => return no_answer(&subject, &error),
+            };
+            let response = match self.look(&read, grants, deadline).await {
+                Ok(response) => response,
+                Err(Look::Refused(error)) => return no_answer(&subject, &error),
+                Err(Look::Failed(failure)) => {
+                    return (ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message));
+                }
+            };
+            if let Err(why) = walk.answered(response.status, &response.headers, &response.body) {
+                return (ProbeAnswer::Failed, format!("{subject} {why}"));
+            }
+        }
+        (ProbeAnswer::Passed, format!("all {} requests of the sequence passed", requests.len()))
     }
 
     async fn probe_service(

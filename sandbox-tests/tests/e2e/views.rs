@@ -28,6 +28,8 @@ fn work(stage: &Stage) {
     let _nothing = daemon.alerts(&[Firing::new("Nobody", "shop-5")]);
     let _refused = daemon.deliver(b"{");
     let _token = stage.home.token("ada", "operator");
+    let _stays = daemon.halt(&json!({ "plugin": "another" }));
+    daemon.release(&daemon.halt(&json!("all")));
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -67,7 +69,7 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin"] {
+    for kind in ["run", "alert", "token", "plugin", "halt"] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

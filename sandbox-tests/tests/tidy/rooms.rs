@@ -39,6 +39,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/cli/"]),
     ("utoipa", &["src/http/", "src/pipeline/receive.rs", "src/pipeline/requests.rs"]),
     ("cedar_policy", &["core/src/policy/"]),
+    ("rrule", &["core/src/window/"]),
     ("minijinja", &["core/src/policy/", "src/intake/mapping", "src/intake/error.rs"]),
     ("clap", &["src/cli", "src/main.rs"]),
 ];

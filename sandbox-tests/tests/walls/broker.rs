@@ -86,10 +86,14 @@ async fn in_an_automatic_run_policy_judges_an_effect_outside_the_plan() {
 }
 
 async fn act_with(prepare_book: impl Fn(&Book)) -> (Ending, Vec<String>, usize) {
+    act_at(Manner::ok("done"), "", prepare_book).await
+}
+
+async fn act_at(manner: Manner, granted: &str, prepare_book: impl Fn(&Book)) -> (Ending, Vec<String>, usize) {
     let sandbox = sandbox();
-    let target = Target::start(Manner::ok("done")).await;
+    let target = Target::start(manner).await;
     let prepared = prepare(&sandbox, "send");
-    let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+    let allowed = grants(&[("http", "send", &format!("POST {}**{granted}", target.address))]);
     let book = Arc::new(Book::default());
     let make = || job(&prepared, &target.address, &allowed, &book);
     let (effects, _) = sandbox.execute(plan_permit(), make()).await.into_plan();
@@ -107,12 +111,32 @@ async fn a_halted_run_gets_no_further_effect() {
 
 #[tokio::test]
 async fn a_halt_between_intent_and_effect_still_counts() {
-    let (ending, lines, requests) = act_with(|book| book.halt_at_intent.store(true, Ordering::SeqCst)).await;
+    let (ending, lines, requests) = act_with(|book| *book.halt_at.lock().unwrap() = Some(0)).await;
     assert_eq!(ending, Ending::Halted("maintenance".to_owned()));
     assert_eq!(
         (lines, requests),
         (vec!["intend 0 send unplanned=false".to_owned(), "settle 0 Denied".to_owned()], 0)
     );
+}
+
+#[tokio::test]
+async fn a_halt_before_the_intent_leaves_no_intent() {
+    let (ending, lines, requests) = act_with(|book| *book.refuse_from.lock().unwrap() = Some(0)).await;
+    assert_eq!(ending, Ending::Halted("maintenance".to_owned()));
+    assert_eq!((lines.len(), requests), (0, 0));
+}
+
+#[tokio::test]
+async fn a_halt_between_two_sends_leaves_the_first_one_in_doubt() {
+    let refused = |book: &Book| *book.refuse_from.lock().unwrap() = Some(1);
+    let halted = |book: &Book| *book.halt_at.lock().unwrap() = Some(1);
+    let sent = ["intend 0 send unplanned=false", "settle 0 Unknown"];
+    let (ending, lines, requests) = act_at(Manner::Reset, " idempotent", refused).await;
+    assert!(matches!(ending, Ending::InDoubt { index: 0, .. }), "{ending:?}");
+    assert_eq!((lines, requests), (sent.map(str::to_owned).to_vec(), 1));
+    let (ending, lines, requests) = act_at(Manner::Reset, " idempotent", halted).await;
+    assert!(matches!(ending, Ending::InDoubt { index: 0, .. }), "{ending:?}");
+    assert_eq!((lines, requests), ([sent, sent].concat().into_iter().map(str::to_owned).collect(), 1));
 }
 
 #[tokio::test]

@@ -128,8 +128,10 @@ pub(crate) struct Book {
     pub(crate) lines: Mutex<Vec<String>>,
     pub(crate) recorded: Mutex<Vec<Recorded>>,
     pub(crate) halted: AtomicBool,
-    /// The kill switch is thrown while the intent is written.
-    pub(crate) halt_at_intent: AtomicBool,
+    /// The kill switch is thrown while this intent is written, counted from 0.
+    pub(crate) halt_at: Mutex<Option<usize>>,
+    /// This intent and those behind it are refused, because the run is halted.
+    pub(crate) refuse_from: Mutex<Option<usize>>,
     pub(crate) broken: AtomicBool,
     pub(crate) verdict: Mutex<Option<Verdict>>,
 }
@@ -141,7 +143,7 @@ impl Book {
 
     fn write(&self, line: String) -> Result<(), LedgerError> {
         if self.broken.load(Ordering::SeqCst) {
-            return Err(LedgerError("the disk is full".to_owned()));
+            return Err(LedgerError::Unavailable("the disk is full".to_owned()));
         }
         self.lines.lock().unwrap().push(line);
         Ok(())
@@ -164,7 +166,11 @@ impl Ledger for Book {
 
     fn intend<'a>(&'a self, intent: Intent<'a>) -> BoxFuture<'a, Result<(), LedgerError>> {
         Box::pin(async move {
-            if self.halt_at_intent.load(Ordering::SeqCst) {
+            let intents = self.lines().iter().filter(|line| line.starts_with("intend")).count();
+            if self.refuse_from.lock().unwrap().is_some_and(|from| intents >= from) {
+                return Err(LedgerError::Halted("maintenance".to_owned()));
+            }
+            if *self.halt_at.lock().unwrap() == Some(intents) {
                 self.halted.store(true, Ordering::SeqCst);
             }
             self.write(format!(

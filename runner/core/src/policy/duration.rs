@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 /// The longest duration that a file may name: ten years.
 pub const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 
@@ -72,6 +74,29 @@ pub fn print(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// The moment that lies `span` before `at`; the earliest there is where time does not reach that far.
+#[must_use]
+pub fn before(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    let span = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
+    at.checked_sub_signed(span).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// The moment that lies `span` after `at`; the latest there is where time does not reach that far.
+#[must_use]
+pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    let span = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
+    at.checked_add_signed(span).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Says a moment to people, with how far it is away: `2026-01-02T03:04:05Z, in 4m10s`.
+#[must_use]
+pub fn say(moment: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    // Rounded up, so that nobody who waits as long as it says comes too early.
+    let millis = (moment - now).num_milliseconds().max(0).cast_unsigned();
+    let span = Duration::from_secs(millis.div_ceil(1000));
+    format!("{}, in {}", moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), print(span))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -94,6 +119,19 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_span_leaves_the_calendar() {
+        let now = DateTime::from_timestamp(1_000, 0).unwrap();
+        assert_eq!(before(now, Duration::MAX), DateTime::<Utc>::MIN_UTC);
+        assert_eq!(after(now, Duration::MAX), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(after(before(now, Duration::from_secs(9)), Duration::from_secs(9)), now);
+        assert_eq!(
+            say(after(now, Duration::from_millis(60_001)), now),
+            "1970-01-01T00:17:40Z, in 1m1s",
+            "never too early"
+        );
     }
 
     proptest! {

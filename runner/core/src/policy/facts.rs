@@ -69,6 +69,24 @@ impl Standing {
         }
     }
 
+    /// The lower of two: out of the ladder is below it, and taken out by a person is below all.
+    #[must_use]
+    pub fn lower(self, other: Self) -> Self {
+        if self.rank() <= other.rank() { self } else { other }
+    }
+
+    /// How much trust it is; the more the higher.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Revoked => 0,
+            Self::Deprecated => 1,
+            Self::Observe => 2,
+            Self::Approve => 3,
+            Self::Automatic => 4,
+        }
+    }
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -78,6 +96,16 @@ impl Standing {
             Self::Automatic => "automatic",
             Self::Deprecated => "deprecated",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl From<Autonomy> for Standing {
+    fn from(autonomy: Autonomy) -> Self {
+        match autonomy {
+            Autonomy::Observe => Self::Observe,
+            Autonomy::Approve => Self::Approve,
+            Autonomy::Automatic => Self::Automatic,
         }
     }
 }

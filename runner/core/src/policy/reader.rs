@@ -184,6 +184,21 @@ impl<'f> Reader<'f> {
         }
     }
 
+    /// A percentage from 1% to 100%.
+    pub fn percent(&mut self, node: &Node, what: &str) -> Option<u8> {
+        let percent = match &node.tree {
+            Tree::Text(text) => text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok()),
+            Tree::Null | Tree::Bool(_) | Tree::Integer(_) | Tree::Float(_) | Tree::List(_) | Tree::Map(_) => {
+                None
+            }
+        };
+        let percent = percent.filter(|percent| (1..=100).contains(percent));
+        if percent.is_none() {
+            self.error(node.at, format!("{what} must be a percentage from 1% to 100%"));
+        }
+        percent
+    }
+
     /// `true` or `false`.
     pub fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
         match node.tree {

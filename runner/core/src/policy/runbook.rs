@@ -10,16 +10,23 @@ use serde_json::Value;
 use super::facts::{Autonomy, Effects};
 use super::matcher::Matcher;
 use super::problem::Position;
-use super::template::{Input, Template, TemplateError, Templates, Values};
+use super::template::{Condition, Input, Template, TemplateError, Templates, Values};
 use crate::id::Digest;
+use crate::limit::Limits;
 use crate::schedule::Schedule;
 
 mod gate;
+mod limits;
+pub(crate) mod probe;
 mod read;
 mod schedule;
+pub mod sequence;
+mod steps;
 
 pub use gate::{Comment, Deputies, Gate, Rung, Separation};
 pub use read::read;
+use sequence::{ReadyRequest, Request};
+pub use steps::{OnFailure, Retry, Undo};
 
 /// One runbook, checked and compiled.
 #[derive(Debug, Clone)]
@@ -44,8 +51,20 @@ pub struct Runbook {
     pub gate: Gate,
     /// How recovery is verified. `None`: it is not.
     pub verify: Option<Verify>,
+    /// When what it did is taken back.
+    pub undo: Undo,
+    /// Whether it passes change freezes.
+    pub safe: bool,
+    /// Whether a run that has not done anything yet, or is between two effects, ends when its alert is over.
+    pub cancel_when_resolved: bool,
+    /// Who is told of its runs: names under which connectors are routed.
+    pub tell: Vec<String>,
     /// Whether it may act on a target on which another run acts.
     pub parallel: bool,
+    /// The group that its targets belong to, and where the file says so.
+    pub group: Option<(String, Position)>,
+    /// How much it may do, how fast, to how many targets at once.
+    pub limits: Limits,
     /// The file that it was read from.
     pub file: String,
     /// The digest of that file.
@@ -62,6 +81,12 @@ pub struct Step {
     pub input: Input,
     /// What its effects are to be taken for, where that is worse than its manifest says.
     pub effects: Option<Effects>,
+    /// Whether it is done at all, asked when its turn comes. `None`: it is.
+    pub when: Option<Condition>,
+    /// How it is tried again. `None`: it is not.
+    pub retry: Option<Retry>,
+    /// What its failure means for the rest.
+    pub on_failure: OnFailure,
     /// Where the step stands in the file.
     pub at: Position,
 }
@@ -115,6 +140,11 @@ pub enum Probe {
         /// The state that passes.
         state: String,
     },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<Request>,
+    },
     /// The `verify` export of the first step's plugin.
     Plugin,
 }
@@ -148,6 +178,11 @@ pub enum ReadyProbe {
         /// The state that passes.
         state: String,
     },
+    /// Several requests, one after the other.
+    Sequence {
+        /// The requests, in order.
+        requests: Vec<ReadyRequest>,
+    },
     /// The `verify` export of the first step's plugin.
     Plugin {},
 }
@@ -180,30 +215,21 @@ impl Runbook {
         self.templates.render_input(&step.input, values)
     }
 
+    /// Whether one of its steps is to be done, now that the steps before it came to their ends: `values` with
+    /// [`Values::with_steps`].
+    ///
+    /// # Errors
+    /// When its condition cannot be told: then it must not be done.
+    pub fn wants(&self, step: &Step, values: &Values) -> Result<bool, TemplateError> {
+        step.when.as_ref().map_or(Ok(true), |condition| self.templates.holds(condition, values))
+    }
+
     /// Its probes, ready to be made.
     ///
     /// # Errors
     /// When a template in one of them cannot be rendered.
     pub fn probes(&self, values: &Values) -> Result<Vec<ReadyProbe>, TemplateError> {
         let probes = self.verify.iter().flat_map(|verify| &verify.probes);
-        probes.map(|probe| self.ready(probe, values)).collect()
-    }
-
-    fn ready(&self, probe: &Probe, values: &Values) -> Result<ReadyProbe, TemplateError> {
-        let render = |template: &Template| self.templates.render(template, values);
-        Ok(match probe {
-            Probe::Http { url, method, status, body_contains } => ReadyProbe::Http {
-                url: render(url)?,
-                method: method.clone(),
-                status: *status,
-                body_contains: body_contains.as_ref().map(render).transpose()?,
-            },
-            Probe::Tcp { address } => ReadyProbe::Tcp { address: render(address)? },
-            Probe::AlertResolved => ReadyProbe::AlertResolved {},
-            Probe::Service { unit, state } => {
-                ReadyProbe::Service { unit: render(unit)?, state: state.clone() }
-            }
-            Probe::Plugin => ReadyProbe::Plugin {},
-        })
+        probes.map(|probe| probe.ready(&self.templates, values)).collect()
     }
 }

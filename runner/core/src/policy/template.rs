@@ -20,6 +20,10 @@ use super::yaml::{Node, Tree};
 use crate::alert::Alert;
 use crate::id::RunId;
 
+mod condition;
+
+pub use condition::{Condition, StepValues};
+
 /// The most steps of one rendering.
 const FUEL: u64 = 20_000;
 
@@ -123,6 +127,12 @@ impl Values {
             root.push(("target", Inner::from(target)));
         }
         Self { root: Inner::from_pairs(root) }
+    }
+
+    /// The one name of the probe of a group: the member that is looked at.
+    #[must_use]
+    pub fn of_member(member: &str) -> Self {
+        Self { root: Inner::from_pairs([("member", member)]) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::schedule::BESIDE;
-use super::{Probe, Runbook, Step, Verify};
+use super::{Probe, Runbook, Step, Verify, limits, probe, steps};
 use crate::id::Digest;
 use crate::policy::duration;
 use crate::policy::facts::{Autonomy, Effects};
@@ -13,7 +13,7 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 23] = [
     "schedule",
     BESIDE[0],
     BESIDE[1],
@@ -31,13 +31,16 @@ const KEYS: [&str; 18] = [
     "gate",
     "verify",
     "undo",
+    "safe",
+    "cancel_when_resolved",
+    "tell",
     "parallel",
+    "group",
+    "limits",
 ];
-const LATER: [&str; 3] = ["group", "limits", "tell"];
-const STEP_KEYS: [&str; 3] = ["plugin", "input", "effects"];
+const STEP_KEYS: [&str; 6] = ["plugin", "input", "effects", steps::KEYS[0], steps::KEYS[1], steps::KEYS[2]];
 const VERIFY_KEYS: [&str; 4] = ["within", "stable_for", "interval", "probes"];
-const PROBES: [&str; 5] = ["http", "tcp", "alert_resolved", "service", "plugin"];
-const UNIT_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
+const PROBES: [&str; 6] = ["http", "sequence", "tcp", "alert_resolved", "service", "plugin"];
 
 /// The most steps of one runbook.
 const MOST_STEPS: usize = 32;
@@ -63,13 +66,12 @@ pub fn read(file: &str, text: &str) -> Result<(Runbook, Vec<Problem>), Vec<Probl
 
 pub(super) struct Reading<'f> {
     pub(super) reader: Reader<'f>,
-    templates: Templates,
+    pub(super) templates: Templates,
 }
 
 impl Reading<'_> {
     fn runbook(&mut self, root: &Node, text: &str) -> Option<Runbook> {
-        let fields = self.reader.fields_of_version(root, "the runbook", &KEYS, &LATER);
-        self.undo(fields);
+        let fields = self.reader.fields(root, "the runbook", &KEYS);
         let name = self.reader.required(fields, "runbook", "the runbook");
         let name = name.and_then(|node| self.reader.name(node, "runbook"));
         let description = self.optional(fields, "description", |reading, node| {
@@ -86,6 +88,8 @@ impl Reading<'_> {
         let gate = self.optional(fields, "gate", |this, node| Some(this.gate(node)));
         let verify = self.optional(fields, "verify", Self::verify);
         let parallel = self.optional(fields, "parallel", |this, node| this.reader.boolean(node, "parallel"));
+        let group = limits::group(&mut self.reader, fields);
+        let limits = limits::read(&mut self.reader, fields);
         Some(Runbook {
             name: name?.to_owned(),
             description: description.unwrap_or_default(),
@@ -97,7 +101,13 @@ impl Reading<'_> {
             steps,
             gate: gate.unwrap_or_default(),
             verify,
+            undo: self.undo(fields),
+            safe: self.flag(fields, "safe"),
+            cancel_when_resolved: self.flag(fields, "cancel_when_resolved"),
+            tell: self.tell(fields),
             parallel: parallel.unwrap_or_default(),
+            group,
+            limits,
             file: self.reader.file().to_owned(),
             digest: Digest::of(text.as_bytes()),
             templates: Templates::new(self.reader.file()),
@@ -111,14 +121,6 @@ impl Reading<'_> {
         read: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
         fields.get(key).and_then(|node| read(self, node))
-    }
-
-    /// The one word of `undo` that this version knows is the one that asks for nothing.
-    fn undo(&mut self, fields: Fields<'_>) {
-        let Some(node) = fields.get("undo") else { return };
-        if self.reader.text(node, "undo").is_some_and(|text| text != "never") {
-            self.reader.error(node.at, "\"undo\" other than \"never\" is not available in this version");
-        }
     }
 
     fn matchers(&mut self, fields: Fields<'_>) -> Vec<Matcher> {
@@ -146,13 +148,13 @@ impl Reading<'_> {
         matchers
     }
 
-    fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
+    pub(super) fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
         let text = self.reader.text(node, key)?;
         let compiled = self.templates.compile(key, text);
         compiled.map_err(|error| self.template_error(node.at, &error.key, &error.message)).ok()
     }
 
-    fn template_error(&mut self, at: Position, key: &str, message: &str) {
+    pub(super) fn template_error(&mut self, at: Position, key: &str, message: &str) {
         self.reader.error(at, format!("template {key:?}: {message}"));
     }
 
@@ -176,7 +178,16 @@ impl Reading<'_> {
             Some(node) => self.input(&format!("{what}.input"), node),
             None => Some(Input::Literal(serde_json::json!({}))),
         };
-        Some(Step { plugin: plugin?.to_owned(), input: input?, effects, at: node.at })
+        let steps::Flow { when, retry, on_failure } = self.flow(fields, &what);
+        Some(Step {
+            plugin: plugin?.to_owned(),
+            input: input?,
+            effects,
+            when,
+            retry,
+            on_failure,
+            at: node.at,
+        })
     }
 
     fn input(&mut self, key: &str, node: &Node) -> Option<Input> {
@@ -207,8 +218,11 @@ impl Reading<'_> {
         if items.is_empty() || items.len() > MOST_PROBES {
             self.reader.error(probes.at, format!("verify.probes must be from 1 to {MOST_PROBES}"));
         }
-        let probes: Vec<Probe> =
-            items.iter().enumerate().filter_map(|(index, item)| self.probe(index, item)).collect();
+        let probes = items.iter().enumerate().filter_map(|(index, item)| {
+            let key = format!("verify.probes[{index}]");
+            probe::read(&mut self.reader, &mut self.templates, &key, item, &PROBES)
+        });
+        let probes: Vec<Probe> = probes.collect();
         self.provable(fields, within, stable_for, &probes);
         Some(Verify { within, stable_for, interval, probes })
     }
@@ -232,61 +246,6 @@ impl Reading<'_> {
                            unknown, never not-fixed";
             self.reader.warning(fields.get("probes").map_or(fields.at(), |node| node.at), message);
         }
-    }
-
-    fn probe(&mut self, index: usize, node: &Node) -> Option<Probe> {
-        let key = format!("verify.probes[{index}]");
-        let fields = self.reader.fields(node, &key, &PROBES);
-        let [entry] = fields.entries() else {
-            let valid = PROBES.join(", ");
-            self.reader.error(node.at, format!("{key} must have exactly one key of {valid}"));
-            return None;
-        };
-        let what = format!("{key}.{}", entry.key);
-        match entry.key.as_str() {
-            "http" => self.http_probe(&what, &entry.node),
-            "tcp" => {
-                let fields = self.reader.fields(&entry.node, &what, &["address"]);
-                Some(Probe::Tcp { address: self.required_template(fields, "address", &what)? })
-            }
-            "service" => self.service_probe(&what, &entry.node),
-            "alert_resolved" => {
-                self.reader.fields(&entry.node, &what, &[]);
-                Some(Probe::AlertResolved)
-            }
-            "plugin" => {
-                self.reader.fields(&entry.node, &what, &[]);
-                Some(Probe::Plugin)
-            }
-            _ => None,
-        }
-    }
-
-    fn required_template(&mut self, fields: Fields<'_>, key: &str, what: &str) -> Option<Template> {
-        let node = self.reader.required(fields, key, what)?;
-        self.template(node, &format!("{what}.{key}"))
-    }
-
-    fn http_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
-        let fields = self.reader.fields(node, what, &["url", "method", "status", "body_contains"]);
-        let url = self.required_template(fields, "url", what);
-        let words = [("GET", "GET"), ("HEAD", "HEAD")];
-        let method = self.optional(fields, "method", |this, node| this.reader.word(node, "method", &words));
-        let status = self
-            .optional(fields, "status", |this, node| this.reader.integer(node, "status", 100, 599))
-            .and_then(|status| u16::try_from(status).ok());
-        let body_contains = self.optional(fields, "body_contains", |this, node| {
-            this.template(node, &format!("{what}.body_contains"))
-        });
-        Some(Probe::Http { url: url?, method: method.unwrap_or("GET").to_owned(), status, body_contains })
-    }
-
-    fn service_probe(&mut self, what: &str, node: &Node) -> Option<Probe> {
-        let fields = self.reader.fields(node, what, &["unit", "state"]);
-        let unit = self.required_template(fields, "unit", what);
-        let words = UNIT_STATES.map(|state| (state, state));
-        let state = self.optional(fields, "state", |this, node| this.reader.word(node, "state", &words));
-        Some(Probe::Service { unit: unit?, state: state.unwrap_or("active").to_owned() })
     }
 }
 

@@ -100,18 +100,6 @@ fn reports_all_problems_at_once_with_their_places() {
 }
 
 #[test]
-fn parts_of_later_versions_are_refused_not_ignored() {
-    let base = "runbook: a\nmatch: ['x=\"y\"']\nsteps: [{ plugin: p }]\n";
-    for part in
-        ["group: web", "limits: { per_target: 1 per 10m }", "tell: [team-chat]", "undo: when-not-fixed"]
-    {
-        let problems = problems(&format!("{base}{part}\n"));
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].contains("is not available in this version"), "{problems:?}");
-    }
-}
-
-#[test]
 fn values_out_of_range_are_refused() {
     let base = "runbook: a\nmatch: ['x=\"y\"']\n";
     for (part, wanted) in [
