@@ -10,7 +10,7 @@ use staunch_core::permit::{ActPermit, Permit};
 use staunch_core::plan::{Cover, PlannedEffect};
 use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
 
-use super::drive::{End, Interrupted, end};
+use super::drive::{End, Interrupted, end, resumed};
 use super::history::{History, Past, Resend, past_of};
 use super::job::{self, Purpose};
 use super::live::{LiveRun, Wait};
@@ -241,8 +241,8 @@ async fn plan_anew(
     };
     let ruling = rule::rule(shared, live, &run, &planned.plan);
     if planned.left == 0 && question == Question::WhereThereIsOne {
-        let resumed = Fact::RunResumed(event::RunResumed {}, Outside::Kept(payload::RunResumed {}));
-        live.record(vec![planned.fact(None, ruling.decisions, Vec::new()), resumed], Wait::Durable).await?;
+        let facts = vec![planned.fact(None, ruling.decisions, Vec::new()), resumed()];
+        live.record(facts, Wait::Durable).await?;
         return Ok(StepEnd::Parked);
     }
     let mut ask = shared.question_for(&run);

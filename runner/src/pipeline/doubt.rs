@@ -35,6 +35,8 @@ pub(super) async fn ask(
     let mut facts = Vec::new();
     let mut resends = Vec::new();
     let mut parked = None;
+    // Nothing is sent while it is halted; a person settles it after the release.
+    let halted = shared.halted_run(&run).is_some();
     for (step, effect) in run.in_doubt() {
         let fate = match History::of(&events, &run, step).doubt(effect) {
             Some(doubt) => fate(shared, &doubt).await,
@@ -42,11 +44,11 @@ pub(super) async fn ask(
         };
         facts.push(match fate {
             Fate::Settled(status, answer, how) => settled((step, effect), status, Some(answer), Some(how)),
-            Fate::Again { undone } => {
+            Fate::Again { undone } if !halted => {
                 resends.push(Resend { step, effect, undone });
                 settled((step, effect), EffectStatus::Unknown, None, undone.then_some(UNDONE))
             }
-            Fate::Parked => {
+            Fate::Again { .. } | Fate::Parked => {
                 parked = parked.or(Some(step));
                 settled((step, effect), EffectStatus::Unknown, None, None)
             }

@@ -24,6 +24,7 @@ use staunch::plugin::compile::helper::SUBCOMMAND;
 use staunch::plugin::component::embed_manifest;
 use staunch::plugin::{Compiler, Registry, TrustPolicy, TrustedKey};
 use staunch::sandbox::{Options, ProbeGrants, Sandbox};
+use staunch_core::alert::{Alert, Status};
 use staunch_core::decision::Code;
 use staunch_core::effect::EffectStatus;
 use staunch_core::id::{Digest, RunId};
@@ -253,17 +254,39 @@ fn an_approval_that_has_expired_meanwhile_carries_nothing_on() {
 }
 
 #[test]
-fn a_halt_holds_for_a_parked_run_that_is_approved() {
+fn a_halt_holds_a_parked_run_until_its_release() {
     let stage = Stage::set("automatic");
     let id = stage.cut_off();
     on_a_runtime(async {
         let later = stage.later(5).await;
         let run = later.asks(&id, Code::ReadingChanged).await;
         fs::write(&later.halt, "").unwrap();
+        let refusal = later.approve(&run).await.unwrap_err();
+        assert!(matches!(&refusal, Refusal::Conflict(reason) if reason.code == Code::Halt), "{refusal:?}");
+        let run = later.pipeline.run(&id).await.unwrap().unwrap();
+        assert_eq!((run.state, stage.target.posts().len()), (State::Parked, 1), "{run:#?}");
+        fs::remove_file(&later.halt).unwrap();
         later.approve(&run).await.unwrap();
         let run = later.ended(&id).await;
-        assert_eq!(run.reason.as_ref().map(|reason| reason.code), Some(Code::Halt), "{run:#?}");
-        assert_eq!(statuses(&run), [EffectStatus::Skipped, EffectStatus::Done]);
-        assert_eq!(stage.target.posts().len(), 1);
+        assert_eq!(statuses(&run), [EffectStatus::Done, EffectStatus::Done], "{run:#?}");
+    });
+}
+
+#[test]
+fn an_approval_comes_too_late_when_the_alert_is_over() {
+    let stage = Stage::set("automatic");
+    let id = stage.cut_off();
+    on_a_runtime(async {
+        let later = stage.later(5).await;
+        let run = later.asks(&id, Code::ReadingChanged).await;
+        let record = later.pipeline.alert(run.alert.as_ref().unwrap()).await.unwrap().unwrap();
+        let alert = Alert { status: Status::Resolved, ..record.alert.unwrap() };
+        let _accepted =
+            later.pipeline.receive(&record.source, b"{}".as_slice().into(), vec![alert]).await.unwrap();
+        // It may have been given up already, because nobody waits for it any more.
+        let _run = later.approve(&run).await;
+        let run = later.ended(&id).await;
+        assert_eq!(run.given_up.as_ref().map(|reason| reason.code), Some(Code::NoLongerNeeded), "{run:#?}");
+        assert_eq!((statuses(&run)[1], stage.target.posts().len()), (EffectStatus::Done, 1), "{run:#?}");
     });
 }
