@@ -22,4 +22,5 @@ mod e2e {
     mod tamper;
     mod unplanned;
     mod views;
+    mod windows;
 }

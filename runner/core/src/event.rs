@@ -245,6 +245,16 @@ facts! {
             runs: Vec<RunId>,
         }
     }
+    /// A window or silence ended, and a match that was lost to it was tried again.
+    AlertTakenUp = "alert-taken-up" {
+        leaf {}
+        payload {
+            /// What was decided about it now.
+            decisions: Vec<Decision>,
+            /// The runs that were made for it now.
+            runs: Vec<RunId>,
+        }
+    }
     /// The alert is over.
     AlertResolved = "alert-resolved" {
         leaf {

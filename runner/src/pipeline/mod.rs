@@ -27,10 +27,12 @@ mod rule;
 pub mod scribe;
 mod shared;
 mod stale;
+mod take_up;
 mod tokens;
 pub mod turns;
 mod verification;
 pub mod views;
+mod windows;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -288,6 +290,7 @@ impl Pipeline {
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
             halts: Arc::new(halts::KillSwitch::new(halt_file)),
+            windows: windows::Outlooks::default(),
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
@@ -312,6 +315,7 @@ impl Pipeline {
         }
         pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -365,6 +369,7 @@ impl Pipeline {
             event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.0.windows.changed();
         Ok(())
     }
 

@@ -48,6 +48,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
     let facts: Vec<_> = plugins.iter().map(|plugin| shared.plugins.facts(plugin)).collect();
     let steps: Vec<PlannedStep<'_>> =
         facts.iter().zip(&calls).map(|(plugin, effects)| PlannedStep { plugin, effects }).collect();
+    let windows = shared.windows_over_run(run);
     let question = Question {
         now,
         runbook: &runbook,
@@ -55,6 +56,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
         alert: live.about(),
         labels: &run.labels,
         steps: &steps,
+        windows: Some(&windows),
     };
     let gated = gate::decide(rules.policies.guardrails(), &question);
     let mut ruling = Ruling { decisions: gated.decisions, ..Ruling::default() };
