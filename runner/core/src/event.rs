@@ -586,6 +586,18 @@ facts! {
             decisions: Vec<Decision>,
         }
     }
+    /// A runbook has a schedule from now on, or another one, or none any more.
+    ScheduleSet = "schedule-set" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// The expression and its zone; none when it has no schedule any more.
+            calendar: Option<String>,
+            /// Times after this one run.
+            from: DateTime<Utc>,
+        }
+        payload {}
+    }
     /// A time of a schedule came, and a run was made for it.
     OccurrenceDue = "occurrence-due" {
         leaf {

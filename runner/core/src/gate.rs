@@ -209,4 +209,4 @@ pub fn permit_replan(run: &Run) -> Result<PlanPermit, Reason> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

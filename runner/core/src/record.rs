@@ -11,6 +11,10 @@ use crate::event::{Event, Fact};
 use crate::id::{AlertId, RunId};
 use crate::run::keep_decisions;
 
+mod unanswered;
+
+pub use unanswered::{PATIENCE, unanswered};
+
 /// Whether an alert still stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -25,7 +25,7 @@ use super::plugins::Loaded;
 use super::scribe::Line;
 use super::shared::{Rules, Shared};
 use super::turns::Place;
-use super::{ReadError, Refusal, views};
+use super::{ReadError, Refusal, resolved, views};
 
 /// What became of one alert of a delivery.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -72,6 +72,8 @@ pub(super) struct Request<'a> {
     pub(super) mode: Mode,
     /// The exact plugin, where it is not the installed one that is meant.
     pub(super) exact: Option<Digest>,
+    /// Whether it waits for its turn behind an unended run of the same runbook at the same target.
+    pub(super) queues: bool,
 }
 
 /// Takes in the alerts of one body. Durable when it returns.
@@ -288,6 +290,7 @@ impl Batch {
                 comment: None,
                 mode: Mode::Act,
                 exact: None,
+                queues: false,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -318,6 +321,7 @@ impl Batch {
         for record in self.records.values().filter(|record| record.ended_at.is_some()) {
             for live in record.runs.iter().filter_map(|run| shared.runs.get(run)) {
                 live.wake();
+                shared.tracker.spawn(resolved::cancel(Arc::clone(shared), live));
             }
         }
         Ok(self.accepted)
@@ -412,7 +416,7 @@ fn admit(
     let windows = shared.windows_over(&subject, request.alert.is_some(), None);
     let facts = PreGateFacts {
         target: Some(target),
-        unended: reserved.as_ref().err(),
+        unended: reserved.as_ref().err().filter(|_| !request.queues),
         out_of_service: &out,
         alert_over: false,
         halted: halted.as_deref(),

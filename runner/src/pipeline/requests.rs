@@ -109,6 +109,7 @@ pub(super) async fn start(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: None,
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }
@@ -163,6 +164,7 @@ pub(super) async fn run_plugin(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: Some(digest),
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }

@@ -54,6 +54,7 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
         runbook: &runbook,
         target: run.target.as_deref().unwrap_or_default(),
         alert: live.about(),
+        manual: run.by.is_some(),
         labels: &run.labels,
         steps: &steps,
         windows: Some(&windows),

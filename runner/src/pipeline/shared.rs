@@ -24,7 +24,9 @@ use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
+use super::schedules::Clockwork;
 use super::scribe::{Scribe, ScribeError};
+use super::silences::Book;
 use super::turns::{Place, Turns};
 use super::windows::Outlooks;
 use super::{Cursor, Listed, Listing, ReadError, RunEntry, drive, next_page, views};
@@ -100,6 +102,8 @@ pub(super) struct Shared {
     pub(super) tracker: TaskTracker,
     pub(super) halts: Arc<KillSwitch>,
     pub(super) windows: Outlooks,
+    pub(super) silences: Book,
+    pub(super) clockwork: Clockwork,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
     pub(super) refusals: Throttle,

@@ -1,4 +1,4 @@
-//! Windows as they are now: what they say about a run, and when that changes.
+//! Windows and silences as they are now: what they say about a run, and when that changes.
 //!
 //! The calendar is computed once for the time until any window opens or closes, and again when that has passed or
 //! the rules changed. Never here: what a window means, which `staunch_core::window` knows.
@@ -51,18 +51,24 @@ impl Outlooks {
 }
 
 impl Shared {
-    /// What windows say about a run now, or about one that is about to be. `broken_glass` is who passes freezes.
+    /// What windows say about a run now, or about one that is about to be; and silences, which are about alerts and
+    /// not about what a person starts. `broken_glass` is who passes freezes.
     pub(super) fn windows_over(
         &self,
         subject: &Subject<'_>,
-        _of_alert: bool,
+        of_alert: bool,
         broken_glass: Option<&str>,
     ) -> Ruling {
         let now = self.now();
         let policies = Arc::clone(&self.rules().policies);
         let seen = self.windows.seen(&policies, now);
         let in_force = policies.windows().in_force(&seen.outlook, now, subject);
-        window::rule(now, subject.runbook, &in_force, broken_glass)
+        let mut ruling = window::rule(now, subject.runbook, &in_force, broken_glass);
+        if let Some(silence) = self.silences.covering(now, subject.labels).filter(|_| of_alert) {
+            ruling.decisions.push(silence.refuse(now, subject.runbook));
+            (ruling.autonomy, ruling.mute) = (None, true);
+        }
+        ruling
     }
 
     /// As [`Shared::windows_over`], for a run that there is.
@@ -78,10 +84,11 @@ impl Shared {
         self.windows_over(&subject, run.alert.is_some(), run.passes_freezes())
     }
 
-    /// When a window opens or closes next, if one ever does.
+    /// When a window opens or closes next, or a silence begins or ends, if any ever does.
     pub(super) fn next_quiet_change(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let policies = Arc::clone(&self.rules().policies);
         let seen = self.windows.seen(&policies, now);
-        policies.windows().next_change(&seen.outlook, now)
+        let window = policies.windows().next_change(&seen.outlook, now);
+        window.into_iter().chain(self.silences.next_change(now)).min()
     }
 }

@@ -42,7 +42,7 @@ fn runs_of(daemon: &Daemon, entry: &Value) -> usize {
 #[test]
 fn what_maintenance_kept_quiet_is_taken_up_when_it_ends_if_it_still_fires() {
     let Some(stage) = Stage::set("automatic") else { return };
-    let ends = in_seconds(4);
+    let ends = in_seconds(6);
     window(&stage, "maintenance", ends, "    targets: ['shop-*']\n");
     let daemon = stage.home.serve();
     let (one, two) = (Firing::new(ALERT, "shop-1"), Firing::new(ALERT, "shop-2"));
@@ -52,6 +52,8 @@ fn what_maintenance_kept_quiet_is_taken_up_when_it_ends_if_it_still_fires() {
     let decision = daemon.decision(&entries[0], "window");
     assert_eq!((&decision["stage"], &decision["result"]), (&json!("window"), &json!("refuse")), "{decision}");
     assert!(decision["message"].as_str().unwrap().contains("maintenance window change"), "{decision}");
+    let _run = daemon.until(entries[2]["runs"][0].as_str().unwrap(), "ended");
+    stage.target.set_well(false);
     // A resolve passes the window.
     let _resolved = daemon.alerts(&[two.resolved("2026-05-04T09:05:00Z")]);
     assert_eq!(daemon.get("/v1/alerts?status=resolved").expect(200)["items"].as_array().unwrap().len(), 1);

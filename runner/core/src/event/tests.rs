@@ -77,7 +77,7 @@ fn kinds_are_distinct() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 10] = [
+const GOLDEN: [(&str, &str); 11] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -97,6 +97,7 @@ const GOLDEN: [(&str, &str); 10] = [
     ),
     (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
     ("{}", r#"{"decisions":[],"runs":["run_00000000000000000000000000000007"]}"#),
+    (r#"{"runbook":"r","calendar":"0 3 * * * UTC","from":"2026-01-31T03:00:00Z"}"#, ""),
 ];
 
 #[test]
@@ -112,6 +113,7 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "silence-created",
         "silence-expired",
         "alert-taken-up",
+        "schedule-set",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {

@@ -23,7 +23,7 @@ pub(super) fn approval(by: &str, plan: Digest) -> Approval {
     }
 }
 
-pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
+pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
     Run {
         id: RunId::from_bits(1),
         runbook: "r".to_owned(),

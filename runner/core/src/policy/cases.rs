@@ -281,6 +281,7 @@ impl Case {
                 runbook,
                 target: &prepared.target,
                 alert: Some(&self.alert),
+                manual: false,
                 labels: &self.alert.labels,
                 steps: &steps,
                 windows: ruling.as_ref(),

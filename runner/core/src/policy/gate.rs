@@ -25,8 +25,10 @@ pub struct Question<'a> {
     pub runbook: &'a Runbook,
     /// The canonical target.
     pub target: &'a str,
-    /// The alert; `None` in a run started by hand.
+    /// The alert; `None` in a run started by hand or by the clock.
     pub alert: Option<&'a Alert>,
+    /// Whether a person started it.
+    pub manual: bool,
     /// The labels, of the alert or the request.
     pub labels: &'a BTreeMap<String, String>,
     /// What each step of the runbook would do, in the same order.
@@ -118,7 +120,7 @@ pub fn decide(guardrails: &Guardrails, question: &Question<'_>) -> Gated {
     // A run that only observes does nothing that a rule could forbid; what the rules would say is in the trace.
     let observes = runbook.autonomy == Autonomy::Observe || lowest.autonomy == Autonomy::Observe;
     let verdict = match refused {
-        Some(reason) if matches!(reason.code, Code::Standing | Code::Window) || !observes => Verdict::Refuse(reason),
+        Some(reason) if matches!(reason.code, Code::Standing | Code::Window | Code::Silence) || !observes => Verdict::Refuse(reason),
         _ => gate(runbook, &lowest, now, &mut decisions),
     };
     Gated { verdict, decisions }
@@ -153,7 +155,7 @@ fn policy(
         labels: question.labels,
         effects_count: effects.len(),
         irreversible,
-        manual: question.alert.is_none(),
+        manual: question.manual,
     });
     let decision = act_decision(&allowed, plugin, runbook, now);
     if matches!(allowed, Allowed::ActWithApproval { .. }) {

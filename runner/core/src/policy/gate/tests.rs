@@ -41,7 +41,7 @@ fn run(policies: &str, runbook: &str, plugin: &PluginFacts) -> Gated {
     let steps = [PlannedStep { plugin, effects: &[call] }];
     let now = DateTime::UNIX_EPOCH;
     let question =
-        Question { now, runbook: &runbook, target: "web-7", alert: None, labels: &labels, steps: &steps, windows: None };
+        Question { now, runbook: &runbook, target: "web-7", alert: None, manual: true, labels: &labels, steps: &steps, windows: None };
     decide(&guardrails(policies), &question)
 }
 
