@@ -334,7 +334,8 @@ mod tests {
         let mut taken_up = |second, code, stage| {
             let decision = Decision::refuse(at(second), stage, "r", code, "no");
             let outside = crate::event::payload::AlertTakenUp { decisions: vec![decision], runs: Vec::new() };
-            let fact = Fact::AlertTakenUp(crate::event::AlertTakenUp {}, crate::event::Outside::Kept(outside));
+            let fact =
+                Fact::AlertTakenUp(crate::event::AlertTakenUp {}, crate::event::Outside::Kept(outside));
             record.apply(&Event { at: at(second), run: None, alert: Some(record.id.clone()), fact });
             (record.lost_to_windows() == ["r"], record.lost.contains("r"), record.repeats, record.last_seen)
         };

@@ -36,9 +36,10 @@ pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Outp
             let filters =
                 [("status", status), ("source", source), ("unanswered", wanted), ("patience", patience)];
             let listed = Client::new(connection)?.list("/v1/alerts", &filters, &part).await?;
-            let (what, why) = match unanswered {
-                true => (("CODE", "/unanswered/code"), ("WHY", "/unanswered/message")),
-                false => (("TARGET", "/target"), ("RUNS", "/runs")),
+            let (what, why) = if unanswered {
+                (("CODE", "/unanswered/code"), ("WHY", "/unanswered/message"))
+            } else {
+                (("TARGET", "/target"), ("RUNS", "/runs"))
             };
             let columns = [
                 ("ID", "/id"),

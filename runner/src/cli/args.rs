@@ -368,7 +368,12 @@ pub struct SilenceArgs {
     #[arg(required = true)]
     pub matchers: Vec<String>,
     /// How long, as in 2h.
-    #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", conflicts_with = "until")]
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        required_unless_present = "until",
+        conflicts_with = "until"
+    )]
     pub duration: Option<String>,
     /// Until when, RFC 3339.
     #[arg(long)]

@@ -101,9 +101,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Halt(args) => runtime()?.block_on(halts::halt(&args, &cli.connection, output)),
         Command::Release(args) => runtime()?.block_on(halts::release(&args, &cli.connection, output)),
         Command::Halts(args) => runtime()?.block_on(halts::list(&args, &cli.connection, output)),
-        Command::Silence(args) => {
-            runtime()?.block_on(silences::silence(&args, &cli.connection, output))
-        }
+        Command::Silence(args) => runtime()?.block_on(silences::silence(&args, &cli.connection, output)),
         Command::Silences(args) => runtime()?.block_on(silences::list(&args, &cli.connection, output)),
         Command::Unsilence { id } => runtime()?.block_on(silences::expire(&id, &cli.connection, output)),
         Command::Schedules => runtime()?.block_on(schedules::list(&cli.connection, output)),

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::Done;
 use super::args::{Connection, SilenceArgs, SilencesArgs};
 use super::client::Client;
 use super::output::Output;
-use super::Done;
 
 /// `silence`
 pub(super) async fn silence(args: &SilenceArgs, connection: &Connection, output: &Output) -> Done {

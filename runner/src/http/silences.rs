@@ -62,13 +62,13 @@ fn wrong(field: &'static str, message: &str) -> Problem {
 }
 
 /// The instant at which the silence ends.
-fn end(request: &SilenceBody, now: DateTime<Utc>) -> Result<DateTime<Utc>, Problem> {
+fn end(request: &SilenceBody, starts_at: DateTime<Utc>) -> Result<DateTime<Utc>, Problem> {
     match (request.ends_at, &request.duration) {
         (Some(ends_at), None) => Ok(ends_at),
         (None, Some(text)) => {
             let length = duration::parse(text).map_err(|error| wrong("duration", &error.to_string()))?;
             let length = TimeDelta::from_std(length).ok();
-            let end = length.and_then(|length| request.starts_at.unwrap_or(now).checked_add_signed(length));
+            let end = length.and_then(|length| starts_at.checked_add_signed(length));
             end.ok_or_else(|| wrong("duration", "it ends later than any time that can be written"))
         }
         (Some(_), Some(_)) => Err(wrong("duration", "give either ends_at or duration, not both")),
@@ -115,14 +115,14 @@ pub(super) async fn create(
     caller.may(&app, PersonAction::Silence, Object::System)?;
     let request = body(request)?;
     let now = app.pipeline().clock().now();
-    let ends_at = end(&request, now)?;
+    let starts_at = request.starts_at.unwrap_or(now);
+    let ends_at = end(&request, starts_at)?;
     if request.comment.len() > MAX_COMMENT {
         return Err(wrong("comment", &format!("it has more than {MAX_COMMENT} bytes")));
     }
     let matchers =
         Matchers::parse(&request.matchers).map_err(|error| wrong("matchers", &error.to_string()))?;
-    let silence =
-        SilenceRequest { matchers, starts_at: request.starts_at, ends_at, comment: request.comment };
+    let silence = SilenceRequest { matchers, starts_at, ends_at, comment: request.comment };
     let silence = app.pipeline().silence(silence, &caller.0.name).await?;
     Ok((StatusCode::CREATED, Json(shape(&silence, now))))
 }

@@ -14,8 +14,8 @@ use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{Involved, counts};
-use staunch_core::record::is_quiet;
 use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
+use staunch_core::record::is_quiet;
 use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;

@@ -217,8 +217,7 @@ async fn miss(
     reason: Reason,
 ) -> Result<(), ScribeError> {
     tracing::warn!(runbook = %runbook.name, "{} did not run at {}: {reason}", runbook.name, occurrence.at);
-    let leaf =
-        event::OccurrenceMissed { runbook: runbook.name.clone(), occurrence, code: reason.code };
+    let leaf = event::OccurrenceMissed { runbook: runbook.name.clone(), occurrence, code: reason.code };
     let outside = payload::OccurrenceMissed { message: reason.message };
     write(shared, &runbook.name, Fact::OccurrenceMissed(leaf, Outside::Kept(outside)), None).await
 }
@@ -272,7 +271,8 @@ impl Pipeline {
     pub fn schedules(&self) -> Vec<Shown> {
         let rules = self.rules();
         let now = self.0.now();
-        let scheduled = rules.policies.routing().runbooks().iter().filter(|runbook| runbook.schedule.is_some());
+        let scheduled =
+            rules.policies.routing().runbooks().iter().filter(|runbook| runbook.schedule.is_some());
         let mut shown: Vec<Shown> = scheduled
             .map(|runbook| {
                 let times = runbook.schedule.iter().flat_map(|schedule| {

@@ -53,8 +53,8 @@ impl Book {
 pub struct SilenceRequest {
     /// Which labels.
     pub matchers: Matchers,
-    /// Its first instant; now when absent.
-    pub starts_at: Option<DateTime<Utc>>,
+    /// Its first instant.
+    pub starts_at: DateTime<Utc>,
     /// The first instant after it.
     pub ends_at: DateTime<Utc>,
     /// Why.
@@ -96,7 +96,7 @@ impl Pipeline {
             let silence = Silence {
                 id: SilenceId::from_bits(shared.scribe.clock().id_bits()),
                 matchers,
-                starts_at: starts_at.unwrap_or(now),
+                starts_at,
                 ends_at,
                 created_by: by,
                 comment,
@@ -148,9 +148,8 @@ impl Pipeline {
             let state = silence.state(now);
             STATES.iter().find(|(_, other)| *other == state).map(|(word, _)| *word)
         };
-        let behind = |silence: &Silence| {
-            listing.after.as_ref().is_none_or(|after| silence.id.as_str() < after.id())
-        };
+        let behind =
+            |silence: &Silence| listing.after.as_ref().is_none_or(|after| silence.id.as_str() < after.id());
         let mut items: Vec<Silence> = {
             let book = self.0.silences.read();
             let of_state = |silence: &&Silence| {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Outcome};
-use staunch_core::event::{Fact, Outside, payload};
 use staunch_core::event;
+use staunch_core::event::{Fact, Outside, payload};
 use staunch_core::id::AlertId;
 use staunch_core::policy::Runbook;
 use staunch_core::record::{AlertRecord, Standing, is_quiet};
@@ -33,9 +33,10 @@ const LAST_RUNS: usize = 16;
 /// Looks whenever a window or silence ended, and once at the start, until the daemon drains.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let mut due = true;
+    let mut seen = shared.now();
     while !shared.workers.is_closed() {
-        let before = shared.now();
-        let next = shared.next_quiet_change(before);
+        // From the instant of the last look on, so that none falls between two looks.
+        let next = shared.next_quiet_change(seen);
         let mut rest = LONGEST_SLEEP;
         if due {
             due = false;
@@ -52,7 +53,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             () = tokio::time::sleep(rest) => {}
             () = shared.windows.change() => due = true,
         }
-        due |= passed(next, shared.now());
+        seen = shared.now();
+        due |= passed(next, seen);
     }
 }
 

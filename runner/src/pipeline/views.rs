@@ -191,7 +191,14 @@ impl Fold {
                 self.alerts.insert(id.clone(), record);
                 vec![row]
             }
-            (Fact::AlertRepeated(..) | Fact::AlertTakenUp(..) | Fact::AlertResolved(..) | Fact::AlertStale(..), _, Some(id)) => {
+            (
+                Fact::AlertRepeated(..)
+                | Fact::AlertTakenUp(..)
+                | Fact::AlertResolved(..)
+                | Fact::AlertStale(..),
+                _,
+                Some(id),
+            ) => {
                 let Some(record) = self.alerts.get_mut(id) else { return Vec::new() };
                 record.apply(event);
                 vec![alert(record)]

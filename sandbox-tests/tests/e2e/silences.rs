@@ -13,7 +13,8 @@ fn what_is_silenced_starts_nothing_until_the_silence_is_ended() {
     let Some(stage) = Stage::set("automatic") else { return };
     let daemon = stage.home.serve();
     let matcher = "instance=\"shop-1\"";
-    let made = stage.home.staunch(&["silence", matcher, "--for", "1h", "--comment", "known", "--output", "json"]);
+    let made =
+        stage.home.staunch(&["silence", matcher, "--for", "1h", "--comment", "known", "--output", "json"]);
     let made: Value = serde_json::from_str(&succeeded(&made)).unwrap();
     assert_eq!((&made["state"], &made["matchers"]), (&json!("active"), &json!([matcher])), "{made}");
     let entry = daemon.alerts(&[Firing::new(ALERT, "shop-1")]).remove(0);

@@ -50,7 +50,9 @@ fn event(leaf: &[u8], payload: Option<&StoredPayload>) -> Result<Event, FoldErro
 fn views_are_a_fold_over_the_journal_and_nothing_else() {
     let Some(stage) = Stage::set("approve") else { return };
     stage.runbook("quick", "Quick", "approve", "gate: { approvals: 1, roles: [operator], expires: 1s }\n");
-    stage.home.runbook("yearly", "schedule: '@yearly'\nsteps: [{ plugin: http-request, input: {} }]\n");
+    let input = format!("{{ method: POST, url: 'http://{}/' }}", stage.target.address());
+    let steps = format!("schedule: '@yearly'\nsteps: [{{ plugin: http-request, input: {input} }}]\n");
+    stage.home.runbook("yearly", &steps);
     stage.runbook("alone", "Alone", "automatic", &stage.verify());
     work(&stage);
 

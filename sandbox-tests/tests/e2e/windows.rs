@@ -112,7 +112,9 @@ fn a_freeze_lets_only_pass_what_is_safe() {
     std::fs::remove_file(stage.home.path("policies/windows.yaml")).unwrap();
     daemon.signal(Signal::HUP);
     stage.target.set_well(false);
-    until("the approval", SOON, || (daemon.approve(&stage.home.administrator, &waiting).status == 200).then_some(()));
+    until("the approval", SOON, || {
+        (daemon.approve(&stage.home.administrator, &waiting).status == 200).then_some(())
+    });
     let _run = daemon.outcome(id, "fixed");
 }
 

@@ -120,7 +120,9 @@ pub fn decide(guardrails: &Guardrails, question: &Question<'_>) -> Gated {
     // A run that only observes does nothing that a rule could forbid; what the rules would say is in the trace.
     let observes = runbook.autonomy == Autonomy::Observe || lowest.autonomy == Autonomy::Observe;
     let verdict = match refused {
-        Some(reason) if matches!(reason.code, Code::Standing | Code::Window | Code::Silence) || !observes => Verdict::Refuse(reason),
+        Some(reason) if matches!(reason.code, Code::Standing | Code::Window | Code::Silence) || !observes => {
+            Verdict::Refuse(reason)
+        }
         _ => gate(runbook, &lowest, now, &mut decisions),
     };
     Gated { verdict, decisions }

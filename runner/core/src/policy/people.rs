@@ -259,7 +259,8 @@ mod tests {
             Approve, Backup, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
             Reject, Release, Reload, Revoke, Settle, Silence, Start, TakeOver,
         };
-        let operator = [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Silence, Metrics];
+        let operator =
+            [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Silence, Metrics];
         check(&[], &[]);
         check(&["unheard-of"], &[]);
         check(&["reader"], &[Read]);

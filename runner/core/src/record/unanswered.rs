@@ -56,7 +56,8 @@ fn stuck_run(run: &Run, now: DateTime<Utc>, patience: TimeDelta) -> Option<Reaso
 /// The last decision against an alert that has no run.
 fn unmatched(record: &AlertRecord) -> Reason {
     let refusals = record.decisions.iter().filter(|decision| decision.result == Outcome::Refuse);
-    let last = refusals.filter(|decision| decision.code != Code::Duplicate).max_by_key(|decision| decision.at);
+    let last =
+        refusals.filter(|decision| decision.code != Code::Duplicate).max_by_key(|decision| decision.at);
     last.map_or_else(|| Reason::new(Code::NoMatch, "no runbook answers to it"), |said| said.reason())
 }
 

@@ -58,13 +58,8 @@ impl ScheduleRecord {
             Fact::OccurrenceMissed(leaf, _) => (&leaf.runbook, leaf.occurrence.at),
             _ => return None,
         };
-        let begun = || Self {
-            runbook: runbook.clone(),
-            calendar: None,
-            last: begins,
-            ran: None,
-            missed: Vec::new(),
-        };
+        let begun =
+            || Self { runbook: runbook.clone(), calendar: None, last: begins, ran: None, missed: Vec::new() };
         let mut record = before.unwrap_or_else(begun);
         match &event.fact {
             Fact::ScheduleSet(leaf, _) => {
