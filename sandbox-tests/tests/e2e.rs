@@ -18,8 +18,11 @@ mod e2e {
     mod refusals;
     mod repeated;
     mod road;
+    mod schedules;
     mod service;
+    mod silences;
     mod tamper;
     mod unplanned;
     mod views;
+    mod windows;
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
-use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::decision::{self, Code, Decision, Reason};
 use staunch_core::effect::{Answer, CallError, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
@@ -15,6 +15,7 @@ use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{Involved, counts};
 use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
+use staunch_core::record::is_quiet;
 use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;
@@ -108,6 +109,7 @@ pub(super) async fn start(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: None,
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }
@@ -162,6 +164,7 @@ pub(super) async fn run_plugin(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: Some(digest),
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }
@@ -240,12 +243,14 @@ pub(super) async fn approve(
     Ok(approved)
 }
 
-/// Nobody approves what is halted: what is halted stays as it is until the release.
+/// Nobody approves what is halted, or what a window covers: it stays as it is until that ends.
 fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
-    match shared.halted_run(run) {
-        Some(why) => Err(Refusal::Conflict(Reason::new(Code::Halt, why))),
-        None => Ok(()),
+    if let Some(why) = shared.halted_run(run) {
+        return Err(Refusal::Conflict(Reason::new(Code::Halt, why)));
     }
+    let windows = shared.windows_over_run(run).decisions;
+    let refusal = windows.iter().find(|said| said.result == decision::Outcome::Refuse);
+    refusal.map_or(Ok(()), |said| Err(Refusal::Conflict(said.reason())))
 }
 
 /// Whether the run waits, and the person counts.
@@ -329,8 +334,13 @@ pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run)
 }
 
 /// How a run ends that waited and that the rules, as they are now, do not let act.
+///
+/// What a window refuses goes on waiting: windows end.
 fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
     if let Some(reason) = ruling.refused.clone() {
+        if is_quiet(reason.code) {
+            return None;
+        }
         return Some(End::because(Outcome::Refused, reason));
     }
     ruling

@@ -67,6 +67,8 @@ pub enum PersonAction {
     Halt,
     /// End a halt.
     Release,
+    /// Make or end a silence.
+    Silence,
     /// Create, list and revoke tokens.
     ManageTokens,
     /// Export the journal.
@@ -82,7 +84,7 @@ pub enum PersonAction {
 }
 
 /// All actions, by their names in people.cedar.
-const ACTIONS: [&str; 18] = [
+const ACTIONS: [&str; 19] = [
     "read",
     "start",
     "approve",
@@ -95,6 +97,7 @@ const ACTIONS: [&str; 18] = [
     "revoke",
     "halt",
     "release",
+    "silence",
     "manage-tokens",
     "export",
     "metrics",
@@ -120,6 +123,7 @@ impl PersonAction {
             Self::Revoke => "revoke",
             Self::Halt => "halt",
             Self::Release => "release",
+            Self::Silence => "silence",
             Self::ManageTokens => "manage-tokens",
             Self::Export => "export",
             Self::Metrics => "metrics",
@@ -222,7 +226,7 @@ mod tests {
     fn check(roles: &[&str], allowed: &[PersonAction]) {
         use PersonAction::{
             Approve, Backup, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Revoke, Settle, Start, TakeOver,
+            Reject, Release, Reload, Revoke, Settle, Silence, Start, TakeOver,
         };
         let people = load(DEFAULT);
         let person = person(roles);
@@ -240,6 +244,7 @@ mod tests {
             (Revoke, Object::Plugin("p")),
             (Halt, Object::Scope("all")),
             (Release, Object::Scope("plugin=p")),
+            (Silence, Object::System),
             (ManageTokens, Object::System),
             (Export, Object::System),
             (Metrics, Object::System),
@@ -258,9 +263,10 @@ mod tests {
     fn roles_may_what_they_are_for_and_no_more() {
         use PersonAction::{
             Approve, Backup, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Revoke, Settle, Start, TakeOver,
+            Reject, Release, Reload, Revoke, Settle, Silence, Start, TakeOver,
         };
-        let operator = [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Metrics];
+        let operator =
+            [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Silence, Metrics];
         check(&[], &[]);
         check(&["unheard-of"], &[]);
         check(&["reader"], &[Read]);
