@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::limit::{GlobalLimits, Group};
 use staunch_core::policy::problem::{Position, Problem};
 use staunch_core::policy::{Policies, Standing};
 
@@ -21,7 +22,7 @@ mod read;
 mod resolve;
 mod sources;
 
-pub use files::{check_private, read_policy_files};
+pub use files::{check_private, read_members, read_policy_files};
 pub use hosts::{Host, Hosts};
 pub use resolve::Environment;
 pub use sources::read_mapping;
@@ -58,6 +59,10 @@ pub struct Config {
     pub secrets: BTreeMap<String, SecretString>,
     /// The origin of the journal's log: the first line of its checkpoints.
     pub log_origin: Option<String>,
+    /// The limits over everything.
+    pub limits: GlobalLimits,
+    /// The groups that limits of runbooks count the members of.
+    pub groups: BTreeMap<String, Group>,
     /// How many runs may wait.
     pub queue: usize,
     /// How many runs are worked on at once.

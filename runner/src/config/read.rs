@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
 use staunch_core::policy::yaml::{self, Node, Tree};
 use staunch_core::policy::{Autonomy, Standing};
 
+use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "log", "queue", "workers", "public",
+    "probes", "secrets", "log", "queue", "workers", "public", "limits", "groups",
 ];
-const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors", "routes", "retention"];
+const LATER: [&str; 5] = ["identity", "breaker", "connectors", "routes", "retention"];
 
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
@@ -90,6 +92,11 @@ impl Reading<'_> {
                 .unwrap_or_default(),
             secrets: self.secrets(fields),
             log_origin: self.log_origin(fields),
+            limits: fields
+                .get("limits")
+                .map(|node| limit::global(&mut self.reader, node))
+                .unwrap_or_default(),
+            groups: self.groups(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
             public: self.public(fields),
@@ -292,6 +299,29 @@ impl Reading<'_> {
             patterns.insert(entry.key.clone(), texts);
         }
         patterns
+    }
+
+    fn groups(&mut self, fields: Fields<'_>) -> BTreeMap<String, Group> {
+        let Some(node) = fields.get("groups") else { return BTreeMap::new() };
+        let mut groups = limit::groups(&mut self.reader, node);
+        for group in groups.values_mut() {
+            match &mut group.members {
+                Members::List(_) => {}
+                Members::File(path) => {
+                    let resolved = self.resolver.path(path);
+                    if let Err(why) = read_members(&resolved).and_then(|text| Members::of_text(&text)) {
+                        let message = format!("groups.{}.members: {} {why}", group.name, resolved.display());
+                        self.reader.error(group.at, message);
+                    }
+                    *path = resolved.display().to_string();
+                }
+                Members::Prometheus { .. } => self.reader.error(
+                    group.at,
+                    format!("groups.{}.members.prometheus is not available in this version", group.name),
+                ),
+            }
+        }
+        groups
     }
 
     fn secrets(&mut self, fields: Fields<'_>) -> BTreeMap<String, SecretString> {

@@ -11,12 +11,15 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod books;
 mod drive;
+mod groups;
 pub mod halts;
 mod hold;
 mod index;
 mod job;
 mod ledger;
+mod limits;
 pub mod live;
 mod planning;
 pub mod plugins;
@@ -284,6 +287,7 @@ impl Pipeline {
             plugins: Plugins::new(set),
             tokens: Tokens::default(),
             alerts: index::Alerts::default(),
+            books: Arc::default(),
             runs: index::Runs::default(),
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
@@ -312,6 +316,7 @@ impl Pipeline {
         }
         pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(limits::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -359,11 +364,17 @@ impl Pipeline {
     /// Puts new rules in force; runs that wait are judged by them from now on.
     ///
     /// # Errors
-    /// When that cannot be written down; the old rules stay in force then.
-    pub async fn reload(&self, rules: Rules) -> Result<(), ScribeError> {
+    /// When that cannot be written down, or what was done before cannot be read; the old rules stay in force then.
+    pub async fn reload(&self, rules: Rules) -> Result<(), Refusal> {
         let leaf =
             event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
+        let mut open = Vec::new();
+        for live in self.0.runs.all() {
+            open.push(live.snapshot().await);
+        }
+        // Before the rules are in force: what they limit is counted when they are.
+        self.0.count_for(&rules, &open).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }

@@ -19,7 +19,7 @@ use staunch_core::run::{Mode, Run, VerifyPlan};
 
 use super::drive::Start;
 use super::index::Identity;
-use super::live::LiveRun;
+use super::limits::Wish;
 use super::plugins::Loaded;
 use super::scribe::Line;
 use super::shared::{Rules, Shared};
@@ -315,7 +315,7 @@ impl Batch {
             shared.alerts.put(identity, known);
         }
         for NewRun { run, about, permit, place } in self.new_runs.drain(..) {
-            let live = LiveRun::new(run, about, shared.scribe.clone());
+            let live = shared.live(run, about);
             shared.launch(live, Start::Fresh(permit, place));
         }
         for record in self.records.values().filter(|record| record.ended_at.is_some()) {
@@ -373,7 +373,7 @@ pub(super) fn new_run(
     for (plugin, input) in plugins.iter().zip(&prepared.inputs) {
         plugin.check_input(input).map_err(|reason| refuse(Stage::Plan, &runbook.name, reason))?;
     }
-    let (permit, decisions) = admit(shared, runbook, &id, &prepared.target)?;
+    let (permit, decisions) = admit(shared, rules, runbook, &id, &prepared.target, request)?;
     let place = shared.turns.ask((!runbook.parallel).then_some(prepared.target.as_str()));
     if matches!(place, Place::Full) {
         shared.runs.release(&runbook.name, &prepared.target, &id);
@@ -395,21 +395,28 @@ fn begin(event: &Event) -> Run {
 /// Asks the pre-gate, and takes the runbook's place at the target.
 fn admit(
     shared: &Shared,
+    rules: &Rules,
     runbook: &Runbook,
     id: &RunId,
     target: &str,
+    request: &Request<'_>,
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
     let out = shared.plugins.out_of_service(plugins.iter().copied());
     let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
     let halted = shared.halted(&runbook.name, &plugins, Some(target));
+    let (labels, mode) = (request.labels, request.mode);
+    let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode };
+    let limit = shared.limit_of_wish(rules, &wish);
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err(),
         out_of_service: &out,
         alert_over: false,
         halted: halted.as_deref(),
+        breaker: None,
+        limit: limit.as_ref(),
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
     if admitted.is_err() && reserved.is_ok() {

@@ -12,7 +12,7 @@ use staunch_core::run::{Run, State};
 use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
-use super::live::{LiveRun, Wait};
+use super::live::Wait;
 use super::shared::Shared;
 use super::{OpenError, RecordError, views};
 use crate::journal::ViewQuery;
@@ -49,8 +49,11 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
     let count = open.len();
+    let open: Vec<Arc<Run>> = open.into_iter().map(Arc::new).collect();
+    // Before any run goes on: what each holds counts against the others.
+    shared.count_for(&shared.rules(), &open).await?;
     for run in open {
-        take_up(shared, run).await?;
+        take_up(shared, Arc::unwrap_or_clone(run)).await?;
     }
     Ok(count)
 }
@@ -120,7 +123,7 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     drop(shared.runs.reserve(&run.runbook, &target, &run.id));
     let state = run.state;
     let replay = can_replay(&run);
-    let live = LiveRun::new(run.clone(), about, shared.scribe.clone());
+    let live = shared.live(run.clone(), about);
     let start = match state {
         State::Queued | State::Planning => match gate::permit_replan(&run) {
             Ok(permit) => Start::Fresh(permit, shared.ask_turn(&run)),

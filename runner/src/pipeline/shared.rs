@@ -19,6 +19,7 @@ use staunch_core::run::{Ask, Run};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::books::Books;
 use super::drive::Start;
 use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
@@ -95,6 +96,7 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) alerts: Alerts,
     pub(super) runs: Runs,
+    pub(super) books: Arc<Books>,
     pub(super) turns: Turns,
     pub(super) tracker: TaskTracker,
     pub(super) halts: Arc<KillSwitch>,
@@ -149,6 +151,11 @@ impl Shared {
         let plugins =
             run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
         plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
+    }
+
+    /// A run in memory whose beginning is in the journal.
+    pub(super) fn live(&self, run: Run, about: Option<Alert>) -> Arc<LiveRun> {
+        LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books))
     }
 
     /// Begins to drive a run.
@@ -223,12 +230,15 @@ impl Shared {
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
         let halted = self.halted_run(&run);
+        let limit = self.limit_of(&run);
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
             out_of_service: &out,
             alert_over: over,
             halted: halted.as_deref(),
+            breaker: None,
+            limit: limit.as_ref(),
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
     }

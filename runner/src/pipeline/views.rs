@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use staunch_core::event::{Event, Fact};
 use staunch_core::halt::Halt;
 use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
+use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::Run;
+use staunch_core::run::{Outcome, Run};
 
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
@@ -23,6 +24,10 @@ pub const ALERT: &str = "alert";
 pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
+
+/// The kind of rows that hold what limits count of runs that acted and ended, in the order of their ends: keys are
+/// runbook, first plugin, target.
+pub const ACTION: &str = "action";
 
 /// The kind of rows that hold halts: keys are the scope's kind, and the name in it.
 pub const HALT: &str = "halt";
@@ -83,6 +88,26 @@ pub fn run(run: &Run) -> ViewRow {
 #[must_use]
 pub fn run_at_rest(known: &Run) -> Option<ViewRow> {
     known.state.is_at_rest().then(|| run(known))
+}
+
+/// The row of what a run did that acted and is over: the beginning of its id is the time of its end.
+#[must_use]
+pub fn action(run: &Run) -> Option<ViewRow> {
+    let row = Reservation::of(run)?;
+    let end = row.ended?;
+    Some(ViewRow {
+        kind: ACTION,
+        id: format!("{:016x}-{}", end.at.timestamp_micros().max(0), run.id),
+        state: run.outcome.map_or("", Outcome::as_str).to_owned(),
+        keys: [Some(row.runbook.clone()), row.plugins.first().cloned(), row.target.clone()],
+        doc: doc(&row),
+    })
+}
+
+/// The rows that an event of a run changes.
+#[must_use]
+pub fn of_run(known: &Run) -> Vec<ViewRow> {
+    run_at_rest(known).into_iter().chain(action(known)).collect()
 }
 
 /// The row of an alert.
@@ -176,11 +201,11 @@ impl Fold {
                 if known.apply(event).is_err() {
                     return Vec::new();
                 }
-                let row = run_at_rest(known);
+                let rows = of_run(known);
                 if known.ended_at.is_some() {
                     self.runs.remove(id);
                 }
-                row.into_iter().collect()
+                rows
             }
             _ => Vec::new(),
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::limit::{LimitName, Refusal};
 use crate::run::{Approval, Ask, State};
 
 pub(super) fn at(second: i64) -> DateTime<Utc> {
@@ -64,6 +65,7 @@ pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         decisions: Vec::new(),
         created_at: at(0),
         started_at: None,
+        acted_at: None,
         ended_at: None,
     }
 }
@@ -108,12 +110,20 @@ fn a_run_never_permitted_is_not_permitted_again() {
 
 #[test]
 fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
+    let full = Stop::Refused(Refusal {
+        code: Code::Limit,
+        limit: LimitName::PerTarget,
+        message: "per_target: 1 of 1".to_owned(),
+        free_at: None,
+    });
     let free = PreGateFacts {
         target: Some("t"),
         unended: None,
         out_of_service: &[],
         alert_over: false,
         halted: None,
+        breaker: None,
+        limit: None,
     };
     let id = RunId::from_bits(1);
     let other = RunId::from_bits(2);
@@ -123,6 +133,8 @@ fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
         (PreGateFacts { out_of_service: &[("p", "revoked")], ..free }, Code::Standing),
         (PreGateFacts { alert_over: true, ..free }, Code::NoLongerNeeded),
         (PreGateFacts { halted: Some("stop"), ..free }, Code::Halt),
+        (PreGateFacts { breaker: Some("open"), ..free }, Code::Breaker),
+        (PreGateFacts { limit: Some(&full), ..free }, Code::Limit),
     ] {
         let refusals = pre_gate(at(0), &id, "r", &facts).unwrap_err();
         assert_eq!(refusals.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);
