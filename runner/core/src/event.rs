@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::alert::{Alert, Severity, Status};
+use crate::breaker::Breaker;
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::halt::{Scope, ScopeKind};
@@ -631,6 +632,29 @@ facts! {
         payload {
             /// Who ended it.
             by: String,
+        }
+    }
+    /// The state of a circuit breaker changed.
+    BreakerChanged = "breaker-changed" {
+        leaf {
+            /// The plugin.
+            plugin: String,
+            /// The state that it left: `closed`, `open`, `half-open`.
+            from: String,
+            /// The state that it is in.
+            to: String,
+            /// The run whose beginning or end changed it.
+            of_run: Option<RunId>,
+        }
+        payload {
+            /// The target; `None`: the plugin's own breaker.
+            target: Option<String>,
+            /// Why.
+            why: String,
+            /// Who, where a person did it.
+            by: Option<String>,
+            /// The breaker as it is now.
+            breaker: Breaker,
         }
     }
     /// A plugin version was installed.

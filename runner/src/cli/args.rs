@@ -89,6 +89,8 @@ pub enum Command {
     Release(ReleaseArgs),
     /// List halts, newest first
     Halts(HaltsArgs),
+    /// Circuit breakers: list, trip, reset
+    Breakers(BreakersArgs),
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint
@@ -342,6 +344,44 @@ pub struct HaltsArgs {
     /// Which part of the list.
     #[command(flatten)]
     pub part: Part,
+}
+
+/// `breakers`
+#[derive(Debug, Args)]
+pub struct BreakersArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BreakersCommand,
+}
+
+/// `breakers ...`
+#[derive(Debug, Subcommand)]
+pub enum BreakersCommand {
+    /// List the breakers that remember anything
+    List {
+        /// Only those in this state.
+        #[arg(long, value_parser = ["closed", "open", "half-open"])]
+        state: Option<String>,
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Open one, until it is reset
+    Trip {
+        /// PLUGIN, or PLUGIN@TARGET.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Close one; what was before no longer counts
+    Reset {
+        /// PLUGIN, or PLUGIN@TARGET.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `plugin`

@@ -6,6 +6,7 @@
 mod alerts;
 mod args;
 mod audit;
+mod breakers;
 mod check;
 mod client;
 mod demo;
@@ -99,6 +100,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Halt(args) => runtime()?.block_on(halts::halt(&args, &cli.connection, output)),
         Command::Release(args) => runtime()?.block_on(halts::release(&args, &cli.connection, output)),
         Command::Halts(args) => runtime()?.block_on(halts::list(&args, &cli.connection, output)),
+        Command::Breakers(args) => runtime()?.block_on(breakers::run(args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
         Command::Audit(args) => runtime()?.block_on(audit::run(args, &cli.connection, output)),
         Command::Token(args) => runtime()?.block_on(token::run(args, &cli.connection, output)),

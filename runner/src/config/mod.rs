@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::breaker::BreakerSettings;
 use staunch_core::limit::{GlobalLimits, Group};
 use staunch_core::policy::problem::{Position, Problem};
 use staunch_core::policy::{Policies, Standing};
@@ -59,6 +60,8 @@ pub struct Config {
     pub secrets: BTreeMap<String, SecretString>,
     /// The origin of the journal's log: the first line of its checkpoints.
     pub log_origin: Option<String>,
+    /// When circuit breakers open and close.
+    pub breaker: BreakerSettings,
     /// The limits over everything.
     pub limits: GlobalLimits,
     /// The groups that limits of runbooks count the members of.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::breaker;
 use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
@@ -16,11 +17,11 @@ use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "log", "queue", "workers", "public", "limits", "groups",
+    "probes", "secrets", "log", "queue", "workers", "public", "limits", "groups", "breaker",
 ];
-const LATER: [&str; 5] = ["identity", "breaker", "connectors", "routes", "retention"];
+const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
 
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
@@ -92,6 +93,10 @@ impl Reading<'_> {
                 .unwrap_or_default(),
             secrets: self.secrets(fields),
             log_origin: self.log_origin(fields),
+            breaker: fields
+                .get("breaker")
+                .map(|node| breaker::read(&mut self.reader, node))
+                .unwrap_or_default(),
             limits: fields
                 .get("limits")
                 .map(|node| limit::global(&mut self.reader, node))

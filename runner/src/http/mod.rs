@@ -6,10 +6,12 @@
 mod alerts;
 mod audit;
 pub mod auth;
+mod breakers;
 mod events;
 mod halts;
 mod health;
 mod idempotency;
+mod limits;
 mod plugins;
 pub mod problem;
 mod query;
@@ -115,6 +117,10 @@ fn described() -> OpenApiRouter<App> {
         )
         .routes(routes!(halts::list, halts::create))
         .routes(routes!(halts::release))
+        .routes(routes!(limits::list))
+        .routes(routes!(breakers::list))
+        .routes(routes!(breakers::trip))
+        .routes(routes!(breakers::reset))
         .merge(audit_routes())
         .routes(routes!(events::stream))
         .routes(routes!(health::livez))

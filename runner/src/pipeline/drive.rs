@@ -9,13 +9,13 @@ use std::time::Duration;
 use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
-use staunch_core::limit::Stop;
 use staunch_core::permit::{ActPermit, PlanPermit};
 use staunch_core::policy::Person;
 use staunch_core::run::{Ask, Mode, Outcome, Run, State};
 use tokio::sync::oneshot;
 
 use super::act::{self, Acted};
+use super::books::Blocked;
 use super::hold;
 use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
@@ -235,12 +235,17 @@ async fn act_alone(
         Ok(permit) => permit,
         Err(reason) => return Ok(Err(Stopped::Refused(reason))),
     };
-    if let Err(stop) = shared.reserve(run, false) {
-        decisions.push(stop.decision(shared.now(), &run.runbook));
-        return Ok(Err(match &stop {
-            Stop::Asks(_) => Stopped::Ask,
-            Stop::Refused(_) => Stopped::Refused(stop.reason()),
-        }));
+    match shared.take_part(run, false).await? {
+        Ok(()) => {}
+        Err(Blocked::Asks(question)) => {
+            decisions.push(question);
+            return Ok(Err(Stopped::Ask));
+        }
+        Err(Blocked::Refused(refusal)) => {
+            let reason = refusal.reason();
+            decisions.push(refusal);
+            return Ok(Err(Stopped::Refused(reason)));
+        }
     }
     let facts = vec![planned.fact(None, std::mem::take(decisions), Vec::new()), permitted_fact(&permit)];
     record_permit(shared, live, facts).await?;
@@ -401,26 +406,21 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
         return Ok(Crossed::Over);
     }
     let run = live.snapshot().await;
-    if let Err(stop) = shared.reserve(&run, true) {
-        stopped_at_the_gate(shared, live, &run, &stop).await?;
+    if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = shared.take_part(&run, true).await? {
+        stopped_at_the_gate(live, &run, refusal).await?;
         return Ok(Crossed::Over);
     }
     record_permit(shared, live, vec![permitted_fact(&permit)]).await?;
     Ok(Crossed::Act(permit))
 }
 
-/// The end of a run that a limit stops from acting; where it acted before, the probes have the word.
-async fn stopped_at_the_gate(
-    shared: &Shared,
-    live: &LiveRun,
-    run: &Run,
-    stop: &Stop,
-) -> Result<(), Interrupted> {
+/// The end of a run that is stopped at the gate; where it acted before, the probes have the word.
+async fn stopped_at_the_gate(live: &LiveRun, run: &Run, refusal: Decision) -> Result<(), Interrupted> {
+    let reason = refusal.reason();
     if run.touched_the_world() {
-        return live.record(vec![given_up(stop.reason(), None, None)], Wait::Durable).await;
+        return live.record(vec![given_up(reason, None, None)], Wait::Durable).await;
     }
-    let decisions = vec![stop.decision(shared.now(), &run.runbook)];
-    end(live, End { decisions, ..End::because(Outcome::Refused, stop.reason()) }).await
+    end(live, End { decisions: vec![refusal], ..End::because(Outcome::Refused, reason) }).await
 }
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
@@ -449,8 +449,9 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Inter
         return Ok(Acted::Done);
     }
     // Its storm, if there was one, was asked about when it was first permitted.
-    if let Err(stop) = shared.reserve(&*live.snapshot().await, true) {
-        live.record(vec![given_up(stop.reason(), None, None)], Wait::Durable).await?;
+    let run = live.snapshot().await;
+    if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = shared.take_part(&run, true).await? {
+        live.record(vec![given_up(refusal.reason(), None, None)], Wait::Durable).await?;
         return Ok(Acted::Done);
     }
     match live.look(gate::permit_again).await {

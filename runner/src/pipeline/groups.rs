@@ -67,7 +67,8 @@ async fn look(shared: &Shared, rules: &Rules, group: &Group) -> Seen {
         None => None,
     };
     // Runs have the canonical names of hosts as their targets.
-    let canonical = |names: &BTreeSet<String>| names.iter().map(|n| rules.config.hosts.canonical(n)).collect();
+    let canonical =
+        |names: &BTreeSet<String>| names.iter().map(|n| rules.config.hosts.canonical(n)).collect();
     Ok(Arc::new(Roll {
         group: group.name.clone(),
         members: canonical(&members),

@@ -2,7 +2,7 @@
 //!
 //! A reservation is no entry of its own: the act permit is. `run-permitted` takes it, `effect-intended` says when
 //! it counts, `run-ended` settles it or gives it back, and the ledger is put together again from what those left
-//! behind: open runs, and the rows of kind [`views::ACTION`] of those that ended. While no limit is in force
+//! behind: open runs, and the rows of kind `action` of those that ended. While no limit is in force
 //! anywhere, nothing is counted.
 
 use std::collections::BTreeMap;
@@ -13,16 +13,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use staunch_core::id::RunId;
 use staunch_core::limit::{
-    GlobalLimits, Horizon, Left, Ledger, MOST_ROWS, Population, Request, Reservation, Roll, SERVICE, Stop,
+    GlobalLimits, Horizon, Ledger, Left, Population, Request, Reservation, Roll, SERVICE, Stop,
 };
 use staunch_core::policy::Runbook;
-use staunch_core::policy::duration;
 use staunch_core::run::{Mode, Run};
 
+use super::Pipeline;
 use super::groups::{self, Seen};
-use super::shared::{ROWS_AT_ONCE, Rules, Shared};
-use super::{Pipeline, ReadError, next_page, views};
-use crate::journal::ViewQuery;
+use super::shared::{Rules, Shared};
 
 /// From one look at what is due (groups, rows that no window reaches any more) to the next.
 const ROUND: Duration = Duration::from_secs(1);
@@ -37,7 +35,7 @@ pub(super) struct Limits {
 }
 
 /// The horizon of all limits in force.
-fn horizon(rules: &Rules) -> Horizon {
+pub(super) fn horizon(rules: &Rules) -> Horizon {
     let runbooks = rules.policies.routing().runbooks().iter();
     Horizon::new(&rules.config.limits, runbooks.map(|runbook| (runbook.name.as_str(), &runbook.limits)))
 }
@@ -106,6 +104,24 @@ impl Limits {
         }
         if let Some(row) = Reservation::of(run) {
             ledger.take_up(row);
+        }
+    }
+
+    /// Puts the limits of these rules in force, with what unended runs hold; whether there are any.
+    pub(super) fn begin(&self, rules: &Rules, open: &[Arc<Run>]) -> bool {
+        let any = any(rules);
+        // From here on nothing that acts is missed; what was before is filled in.
+        self.in_force.store(any, Ordering::Release);
+        if any {
+            open.iter().for_each(|run| self.take_up(run));
+        }
+        any
+    }
+
+    /// Takes up what a run took that is over.
+    pub(super) fn restore(&self, row: Option<Reservation>) {
+        if let Some(row) = row {
+            self.ledger().take_up(row);
         }
     }
 
@@ -202,54 +218,6 @@ impl Shared {
             work(ledger, self.now(), &rules.config.limits, &request, population)
         }))
     }
-
-    /// Puts the limits of these rules in force: what runs did before counts as far as the windows reach.
-    pub(super) async fn count_for(&self, rules: &Rules, open: &[Arc<Run>]) -> Result<(), ReadError> {
-        let limits = &self.books.limits;
-        if !any(rules) {
-            limits.in_force.store(false, Ordering::Release);
-            return Ok(());
-        }
-        // From here on nothing that acts is missed; what is read below fills in what was before.
-        limits.in_force.store(true, Ordering::Release);
-        for run in open {
-            limits.take_up(run);
-        }
-        let earliest = duration::before(self.now(), horizon(rules).longest());
-        self.each_action(earliest, |row| limits.ledger().take_up(row)).await
-    }
-
-    /// Hands over the actions of runs that ended after a moment, newest first.
-    async fn each_action(
-        &self,
-        earliest: DateTime<Utc>,
-        mut take: impl FnMut(Reservation),
-    ) -> Result<(), ReadError> {
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let query = ViewQuery {
-                kind: views::ACTION,
-                state: None,
-                keys: [None, None, None],
-                after: after.take(),
-                limit: ROWS_AT_ONCE,
-                newest_first: true,
-            };
-            let rows = self.scribe.journal().views(&query).await?;
-            for row in &rows {
-                let row: Reservation = views::read(&row.doc).map_err(ReadError::Row)?;
-                if row.ended.is_none_or(|end| end.at < earliest) || count >= MOST_ROWS {
-                    return Ok(());
-                }
-                count += 1;
-                take(row);
-            }
-            match next_page(&rows, ROWS_AT_ONCE) {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
-    }
 }
 
 fn group_of(runbook: &Runbook) -> Option<&str> {
@@ -265,6 +233,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             looks.due(&shared, &rules).await;
             shared.books.limits.ledger().forget(shared.now(), &horizon(&rules));
         }
+        shared.books.breakers.prune(shared.now());
         drop(rules);
         tokio::time::sleep(ROUND).await;
     }

@@ -148,6 +148,9 @@ impl LiveRun {
             lines.push(Line { event: Arc::new(event), views });
         }
 
+        if ended {
+            lines.extend(self.books.ends(&self.scribe, &next));
+        }
         match wait {
             Wait::Durable => self.scribe.commit(lines).await?,
             Wait::Rides => self.scribe.submit(lines).await?,

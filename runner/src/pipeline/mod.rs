@@ -12,6 +12,7 @@
 
 mod act;
 mod books;
+pub mod breakers;
 mod drive;
 mod groups;
 pub mod halts;

@@ -14,8 +14,8 @@ use staunch_core::permit::PlanPermit;
 use staunch_core::policy::Runbook;
 use staunch_core::policy::gate::is_irreversible;
 use staunch_core::policy::prepare::{Occasion, Prepared, prepare};
-use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify};
-use staunch_core::run::{Mode, Run, VerifyPlan};
+use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify, may_pass};
+use staunch_core::run::{Mode, Outcome, Run, VerifyPlan};
 
 use super::drive::Start;
 use super::index::Identity;
@@ -25,6 +25,9 @@ use super::scribe::Line;
 use super::shared::{Rules, Shared};
 use super::turns::Place;
 use super::{ReadError, Refusal, views};
+
+/// How many of an alert's latest runs are looked at when it repeats.
+const RUNS_OF_AN_ALERT: usize = 8;
 
 /// What became of one alert of a delivery.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -214,8 +217,10 @@ impl Batch {
             "the same firing again",
         )];
         let mut run_lines = Vec::new();
+        let mut lost = record.lost.clone();
+        lost.extend(lost_at_the_gate(shared, &record).await?);
         let again: Vec<Arc<Runbook>> =
-            record.lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
+            lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
         let about = record.alert.clone().unwrap_or(alert);
         let runs =
             self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines)?;
@@ -335,6 +340,18 @@ impl Batch {
     }
 }
 
+/// The runbooks whose last run for an alert was planned, and then stopped at the gate by something that passes.
+async fn lost_at_the_gate(shared: &Shared, record: &AlertRecord) -> Result<Vec<String>, ReadError> {
+    let mut last: BTreeMap<String, bool> = BTreeMap::new();
+    for id in record.runs.iter().rev().take(RUNS_OF_AN_ALERT) {
+        let Some(run) = shared.run(id).await? else { continue };
+        let code = run.reason.as_ref().map(|reason| reason.code);
+        let lost = run.outcome == Some(Outcome::Refused) && code.is_some_and(may_pass);
+        last.entry(run.runbook).or_insert(lost);
+    }
+    Ok(last.into_iter().filter(|(_, lost)| *lost).map(|(runbook, _)| runbook).collect())
+}
+
 /// Makes a run ready to begin: renders, checks, asks the pre-gate, takes its place and its turn.
 ///
 /// # Errors
@@ -409,13 +426,16 @@ fn admit(
     let (labels, mode) = (request.labels, request.mode);
     let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode };
     let limit = shared.limit_of_wish(rules, &wish);
+    let breakers = &shared.books.breakers;
+    let breaker = || breakers.ask(shared.now(), id, plugins.iter().copied(), Some(target));
+    let breaker = if mode == Mode::Act { breaker() } else { None };
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err(),
         out_of_service: &out,
         alert_over: false,
         halted: halted.as_deref(),
-        breaker: None,
+        breaker: breaker.as_deref(),
         limit: limit.as_ref(),
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);

@@ -51,7 +51,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     let count = open.len();
     let open: Vec<Arc<Run>> = open.into_iter().map(Arc::new).collect();
     // Before any run goes on: what each holds counts against the others.
-    shared.count_for(&shared.rules(), &open).await?;
+    shared.restore_books(&open).await?;
     for run in open {
         take_up(shared, Arc::unwrap_or_clone(run)).await?;
     }

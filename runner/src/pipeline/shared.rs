@@ -15,7 +15,7 @@ use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::policy::{Policies, Runbook};
 use staunch_core::record::{AlertRecord, Known, Standing};
-use staunch_core::run::{Ask, Run};
+use staunch_core::run::{Ask, Mode, Run};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -231,16 +231,25 @@ impl Shared {
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
         let halted = self.halted_run(&run);
         let limit = self.limit_of(&run);
+        let breaker = self.breaker_of(&run);
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
             out_of_service: &out,
             alert_over: over,
             halted: halted.as_deref(),
-            breaker: None,
+            breaker: breaker.as_deref(),
             limit: limit.as_ref(),
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
+    }
+
+    /// The open breaker that a run would have to pass.
+    fn breaker_of(&self, run: &Run) -> Option<String> {
+        let plugins = run.steps.iter().map(|step| step.plugin.as_str());
+        let target = run.target.as_deref();
+        let asks = run.mode == Mode::Act;
+        asks.then(|| self.books.breakers.ask(self.now(), &run.id, plugins, target)).flatten()
     }
 
     /// The question that the runbook's gate puts to people.

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use staunch_core::decision::Code;
 use staunch_core::event::{Event, Fact};
 use staunch_core::halt::Halt;
 use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::{Outcome, Run};
+use staunch_core::run::{Mode, Outcome, Run};
+use staunch_core::standing::Ended;
 
+use super::breakers::{BreakerRecord, Whose};
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
@@ -25,9 +29,12 @@ pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
 
-/// The kind of rows that hold what limits count of runs that acted and ended, in the order of their ends: keys are
-/// runbook, first plugin, target.
+/// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
+/// plugin, target.
 pub const ACTION: &str = "action";
+
+/// The kind of rows that hold circuit breakers, as they were when their state changed last: keys are plugin, target.
+pub const BREAKER: &str = "breaker";
 
 /// The kind of rows that hold halts: keys are the scope's kind, and the name in it.
 pub const HALT: &str = "halt";
@@ -90,18 +97,94 @@ pub fn run_at_rest(known: &Run) -> Option<ViewRow> {
     known.state.is_at_rest().then(|| run(known))
 }
 
-/// The row of what a run did that acted and is over: the beginning of its id is the time of its end.
+/// What counts of a run that is over: for limits, breakers and standing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// The run.
+    pub run: RunId,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How.
+    pub outcome: Outcome,
+    /// Its reason.
+    pub code: Code,
+    /// Its target.
+    pub target: Option<String>,
+    /// The plugins that acted, or trapped.
+    pub acted: Vec<Acted>,
+    /// Its part of the limits; `None` where it intended no effect.
+    pub taken: Option<Reservation>,
+}
+
+/// A plugin that acted, or trapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Its name.
+    pub name: String,
+    /// Its exact bytes.
+    pub digest: Digest,
+    /// What the run says about it.
+    pub ended: Ended,
+}
+
+impl Action {
+    /// What counts of a run; `None` while it is not over, and where it was to plan only or came to nothing.
+    #[must_use]
+    pub fn of(run: &Run) -> Option<Self> {
+        let (at, outcome) = run.ended_at.zip(run.outcome)?;
+        if run.mode == Mode::Plan {
+            return None;
+        }
+        let acted = run.steps.iter().enumerate().filter_map(|(index, step)| {
+            let ended = Ended::of(run, index, false)?;
+            Some(Acted { name: step.plugin.clone(), digest: step.plugin_digest, ended })
+        });
+        let acted: Vec<Acted> = acted.collect();
+        let taken = Reservation::of(run);
+        if acted.is_empty() && taken.is_none() {
+            return None;
+        }
+        let code = run.reason.as_ref().map_or(Code::Internal, |reason| reason.code);
+        Some(Self { run: run.id.clone(), at, outcome, code, target: run.target.clone(), acted, taken })
+    }
+}
+
+/// The row of what counts of a run that is over: the beginning of its id is the time of its end.
 #[must_use]
 pub fn action(run: &Run) -> Option<ViewRow> {
-    let row = Reservation::of(run)?;
-    let end = row.ended?;
+    let action = Action::of(run)?;
     Some(ViewRow {
         kind: ACTION,
-        id: format!("{:016x}-{}", end.at.timestamp_micros().max(0), run.id),
-        state: run.outcome.map_or("", Outcome::as_str).to_owned(),
-        keys: [Some(row.runbook.clone()), row.plugins.first().cloned(), row.target.clone()],
-        doc: doc(&row),
+        id: format!("{:016x}-{}", action.at.timestamp_micros().max(0), run.id),
+        state: action.outcome.as_str().to_owned(),
+        keys: [
+            Some(run.runbook.clone()),
+            run.steps.first().map(|step| step.plugin.clone()),
+            run.target.clone(),
+        ],
+        doc: doc(&action),
     })
+}
+
+/// The row of a circuit breaker.
+#[must_use]
+pub fn breaker(record: &BreakerRecord) -> ViewRow {
+    ViewRow {
+        kind: BREAKER,
+        id: record.whose.to_string(),
+        state: record.breaker.state().as_str().to_owned(),
+        keys: [Some(record.whose.plugin.clone()), record.whose.target.clone(), None],
+        doc: doc(record),
+    }
+}
+
+/// The breaker that a `breaker-changed` event tells of; `None` where its payload was removed.
+#[must_use]
+pub fn breaker_changed(event: &Event) -> Option<BreakerRecord> {
+    let Fact::BreakerChanged(leaf, outside) = &event.fact else { return None };
+    let outside = outside.get()?;
+    let whose = Whose { plugin: leaf.plugin.clone(), target: outside.target.clone() };
+    Some(BreakerRecord { whose, breaker: outside.breaker.clone(), at: event.at })
 }
 
 /// The rows that an event of a run changes.
@@ -189,6 +272,7 @@ impl Fold {
             }
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
             (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
+            (Fact::BreakerChanged(..), _, _) => breaker_changed(event).iter().map(breaker).collect(),
             (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
             (Fact::RunCreated(..), Some(id), _) => {
                 let Some(begun) = Run::begin(event) else { return Vec::new() };

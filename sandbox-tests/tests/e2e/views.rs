@@ -30,6 +30,8 @@ fn work(stage: &Stage) {
     let _token = stage.home.token("ada", "operator");
     let _stays = daemon.halt(&json!({ "plugin": "another" }));
     daemon.release(&daemon.halt(&json!("all")));
+    let by_hand = json!({ "reason": "a day's work" });
+    let _open = daemon.post("/v1/breakers/http-request@shop-9/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -69,7 +71,7 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin", "halt"] {
+    for kind in ["run", "alert", "token", "plugin", "halt", "action", "breaker"] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

@@ -77,7 +77,7 @@ fn kinds_are_distinct() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 9] = [
+const GOLDEN: [(&str, &str); 10] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -96,6 +96,10 @@ const GOLDEN: [(&str, &str); 9] = [
         r#"{"matchers":["a=\"b\""],"by":"ada","comment":"c"}"#,
     ),
     (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
+    (
+        r#"{"plugin":"p","from":"closed","to":"open","of_run":"run_00000000000000000000000000000007"}"#,
+        r#"{"target":"web-7","why":"w","by":null,"breaker":{"state":{"open":{"since":"2026-01-31T03:00:00Z","until":"2026-01-31T03:15:00Z","why":"w"}},"results":[],"opened":1,"latest":"2026-01-31T03:00:00Z"}}"#,
+    ),
 ];
 
 #[test]
@@ -110,6 +114,7 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "occurrence-missed",
         "silence-created",
         "silence-expired",
+        "breaker-changed",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {
