@@ -21,6 +21,7 @@ mod e2e {
     mod repeated;
     mod road;
     mod service;
+    mod standing;
     mod tamper;
     mod unplanned;
     mod views;

@@ -21,6 +21,7 @@ use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 use crate::schedule::Occurrence;
+use crate::standing::Record;
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -678,6 +679,31 @@ facts! {
             by: String,
             /// Why it got another than the initial standing, or an older release.
             comment: Option<String>,
+        }
+    }
+    /// A plugin moved on the trust ladder, or out of it.
+    PluginMoved = "plugin-moved" {
+        leaf {
+            /// Its name.
+            plugin: String,
+            /// Digest of the component.
+            digest: Digest,
+            /// Where it stood.
+            from: Option<String>,
+            /// Where it stands.
+            to: String,
+            /// `rate`, `demotions`, `reinstated`, `revoked`.
+            cause: String,
+            /// The runs that caused it.
+            runs: Vec<RunId>,
+        }
+        payload {
+            /// Why: the numbers, or the person's reason.
+            message: String,
+            /// Who, where a person did it.
+            by: Option<String>,
+            /// The record as it is now.
+            record: Record,
         }
     }
     /// A plugin was refused.

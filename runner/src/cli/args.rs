@@ -473,6 +473,27 @@ pub enum PluginCommand {
         #[arg(long)]
         allow_downgrade: bool,
     },
+    /// How a plugin stands: rate, interval, sample, moves and why
+    Standing {
+        /// Its name.
+        name: String,
+    },
+    /// Put a plugin one step up again
+    Reinstate {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take a plugin out of service
+    Revoke {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
     /// List installed plugins
     List,
     /// Show one plugin

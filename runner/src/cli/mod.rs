@@ -18,6 +18,7 @@ mod output;
 mod plugin;
 mod runs;
 mod serve;
+mod standing;
 mod token;
 
 use std::fmt;

@@ -48,6 +48,8 @@ pub struct Config {
     pub trust: Trust,
     /// The standing that a new plugin begins with.
     pub initial_standing: Standing,
+    /// How standing is counted and lost.
+    pub standing: staunch_core::standing::Settings,
     /// Where service, file and process may act.
     pub hosts: Hosts,
     /// The alert sources, by name.

@@ -11,7 +11,7 @@ use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
 use staunch_core::policy::yaml::{self, Node, Tree};
-use staunch_core::policy::{Autonomy, Standing};
+use staunch_core::standing;
 
 use super::files::read_members;
 use super::resolve::{Environment, Resolver};
@@ -76,6 +76,8 @@ impl Reading<'_> {
     fn config(&mut self, path: &Path, root: &Node) -> Config {
         let fields = self.reader.fields_of_version(root, "the configuration", &KEYS, &LATER);
         self.store(fields);
+        let standing = fields.get("standing").map(|node| standing::read(&mut self.reader, node));
+        let standing = standing.unwrap_or_default();
         Config {
             file: path.to_owned(),
             listen: self.listen(fields),
@@ -83,7 +85,8 @@ impl Reading<'_> {
             policies: self.path(fields, "policies", DEFAULT_POLICIES),
             plugins: self.path(fields, "plugins", "plugins"),
             trust: self.trust(fields),
-            initial_standing: self.standing(fields),
+            initial_standing: standing.initial,
+            standing,
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
@@ -191,19 +194,6 @@ impl Reading<'_> {
             self.reader.error(node.at, message);
         }
         whole.ok().map(|time| time.with_timezone(&Utc))
-    }
-
-    fn standing(&mut self, fields: Fields<'_>) -> Standing {
-        let Some(node) = fields.get("standing") else { return Standing::Approve };
-        let fields = self.reader.fields(node, "standing", &["initial"]);
-        let initial = fields
-            .get("initial")
-            .and_then(|node| self.reader.word(node, "standing.initial", &Autonomy::WORDS));
-        match initial {
-            Some(Autonomy::Observe) => Standing::Observe,
-            Some(Autonomy::Automatic) => Standing::Automatic,
-            Some(Autonomy::Approve) | None => Standing::Approve,
-        }
     }
 
     fn hosts(&mut self, fields: Fields<'_>) -> Hosts {

@@ -107,6 +107,8 @@ fn described() -> OpenApiRouter<App> {
             OpenApiRouter::new()
                 .routes(routes!(plugins::list, plugins::install))
                 .routes(routes!(plugins::show))
+                .routes(routes!(plugins::reinstate))
+                .routes(routes!(plugins::revoke))
                 .routes(routes!(plugins::run))
                 .layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)),
         )

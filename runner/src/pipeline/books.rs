@@ -4,18 +4,21 @@
 //! later overlooks it. And here everything is asked once more that may stop a run, right before it is permitted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Decision, Stage};
 use staunch_core::limit::Stop;
 use staunch_core::policy::duration;
 use staunch_core::run::Run;
+use staunch_core::standing::Settings;
 
 use super::breakers::{BreakerRecord, Breakers};
 use super::limits::{Limits, horizon};
+use super::plugins::Plugins;
 use super::scribe::{Line, Scribe};
 use super::shared::{ROWS_AT_ONCE, Rules, Shared};
+use super::standings;
 use super::views::Action;
 use super::{ReadError, RecordError, next_page, views};
 use crate::journal::ViewQuery;
@@ -24,10 +27,12 @@ use crate::journal::ViewQuery;
 const MOST_ACTIONS: usize = 100_000;
 
 /// All that is counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Books {
     pub(super) limits: Limits,
     pub(super) breakers: Breakers,
+    plugins: Arc<Plugins>,
+    standing: Mutex<Settings>,
 }
 
 /// What keeps a run from acting now.
@@ -40,6 +45,11 @@ pub(super) enum Blocked {
 }
 
 impl Books {
+    pub(super) fn new(plugins: Arc<Plugins>) -> Self {
+        let (limits, breakers) = (Limits::default(), Breakers::default());
+        Self { limits, breakers, plugins, standing: Mutex::default() }
+    }
+
     /// Notes that an effect of a run is intended.
     pub(super) fn acted(&self, run: &Run) {
         self.limits.acted(run);
@@ -47,7 +57,13 @@ impl Books {
 
     /// Notes that a run is over, and what is to be written down with its end.
     pub(super) fn ends(&self, scribe: &Scribe, run: &Run) -> Vec<Line> {
-        self.breakers.ended(run).into_iter().map(|change| change.line(scribe, Some(run))).collect()
+        let changes = self.breakers.ended(run).into_iter();
+        let mut lines: Vec<Line> = changes.map(|change| change.line(scribe, Some(run))).collect();
+        if let Some(action) = Action::of(run) {
+            let settings = *self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.extend(standings::count(&self.plugins, &settings, scribe, &action));
+        }
+        lines
     }
 
     /// Notes that the end of a run is written down.
@@ -117,6 +133,7 @@ impl Shared {
     /// Puts what these rules say of counting in force: what runs did before counts as far as the windows reach.
     pub(super) async fn count_for(&self, rules: &Rules, open: &[Arc<Run>]) -> Result<(), ReadError> {
         self.books.breakers.set(rules.config.breaker);
+        *self.books.standing.lock().unwrap_or_else(PoisonError::into_inner) = rules.config.standing;
         let limits = &self.books.limits;
         if !limits.begin(rules, open) {
             return Ok(());

@@ -112,6 +112,10 @@ impl Limits {
         let any = any(rules);
         // From here on nothing that acts is missed; what was before is filled in.
         self.in_force.store(any, Ordering::Release);
+        if !any {
+            // What ends from now on is not noted: it is put together anew when there are limits again.
+            *self.ledger() = Ledger::default();
+        }
         if any {
             open.iter().for_each(|run| self.take_up(run));
         }

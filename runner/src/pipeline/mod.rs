@@ -31,6 +31,7 @@ mod rule;
 pub mod scribe;
 mod shared;
 mod stale;
+pub mod standings;
 mod tokens;
 pub mod turns;
 mod verification;
@@ -281,14 +282,16 @@ impl Pipeline {
         halt_file: PathBuf,
     ) -> Result<Self, OpenError> {
         let began = clock.now();
+        let plugins = Arc::new(Plugins::new(set));
+        let books = Arc::new(books::Books::new(Arc::clone(&plugins)));
         let shared = Arc::new(Shared {
             began,
             scribe: Scribe::new(journal, clock),
             sandbox,
-            plugins: Plugins::new(set),
+            plugins,
             tokens: Tokens::default(),
             alerts: index::Alerts::default(),
-            books: Arc::default(),
+            books,
             runs: index::Runs::default(),
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),

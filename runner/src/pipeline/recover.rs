@@ -52,6 +52,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     let open: Vec<Arc<Run>> = open.into_iter().map(Arc::new).collect();
     // Before any run goes on: what each holds counts against the others.
     shared.restore_books(&open).await?;
+    shared.restore_standings().await?;
     for run in open {
         take_up(shared, Arc::unwrap_or_clone(run)).await?;
     }

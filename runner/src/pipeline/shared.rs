@@ -92,7 +92,7 @@ impl Throttle {
 pub(super) struct Shared {
     pub(super) scribe: Scribe,
     pub(super) sandbox: Arc<Sandbox>,
-    pub(super) plugins: Plugins,
+    pub(super) plugins: Arc<Plugins>,
     pub(super) tokens: Tokens,
     pub(super) alerts: Alerts,
     pub(super) runs: Runs,

@@ -13,7 +13,7 @@ use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Mode, Outcome, Run};
-use staunch_core::standing::Ended;
+use staunch_core::standing::{Ended, Record, Settings};
 
 use super::breakers::{BreakerRecord, Whose};
 use crate::journal::ViewRow;
@@ -59,7 +59,24 @@ pub struct PluginRecord {
     /// Its place on the trust ladder.
     pub standing: Standing,
     /// When it was installed.
-    pub installed_at: chrono::DateTime<chrono::Utc>,
+    pub installed_at: DateTime<Utc>,
+    /// What its runs came to, and how it moved.
+    pub record: Record,
+}
+
+/// The record of a version that stands here from its installation on; `chosen`: who chose that, and why.
+#[must_use]
+pub fn first_record(
+    standing: Standing,
+    at: DateTime<Utc>,
+    name: &str,
+    digest: Digest,
+    chosen: Option<(&str, &str)>,
+) -> Record {
+    let settings = Settings { initial: standing, ..Settings::default() };
+    let chosen = chosen.filter(|(_, reason)| !reason.trim().is_empty());
+    let chosen = chosen.map(|(by, reason)| (standing, by, reason));
+    Record::begin(&settings, at, name, digest, None, chosen).expect("a choice without a reason was left out")
 }
 
 fn doc<T: Serialize>(value: &T) -> Vec<u8> {
@@ -253,6 +270,7 @@ pub struct Fold {
     alerts: HashMap<AlertId, AlertRecord>,
     tokens: HashMap<TokenId, TokenRecord>,
     halts: HashMap<HaltId, Halt>,
+    plugins: HashMap<String, PluginRecord>,
 }
 
 impl Fold {
@@ -273,7 +291,7 @@ impl Fold {
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
             (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
             (Fact::BreakerChanged(..), _, _) => breaker_changed(event).iter().map(breaker).collect(),
-            (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
+            (Fact::PluginInstalled(..) | Fact::PluginMoved(..), _, _) => self.plugin(event),
             (Fact::RunCreated(..), Some(id), _) => {
                 let Some(begun) = Run::begin(event) else { return Vec::new() };
                 let row = run(&begun);
@@ -306,6 +324,24 @@ impl Fold {
         let Some(mut known) = self.halts.remove(&leaf.halt) else { return Vec::new() };
         known.apply(event);
         vec![halt(&known)]
+    }
+
+    fn plugin(&mut self, event: &Event) -> Vec<ViewRow> {
+        if let Some(begun) = installed(event) {
+            let row = plugin(&begun);
+            self.plugins.insert(begun.name.clone(), begun);
+            return vec![row];
+        }
+        let Fact::PluginMoved(leaf, outside) = &event.fact else { return Vec::new() };
+        let Some(known) = self.plugins.get_mut(&leaf.plugin) else { return Vec::new() };
+        if let Some((_, standing)) = Standing::WORDS.iter().find(|(word, _)| *word == leaf.to) {
+            known.standing = *standing;
+        }
+        known.record = match outside.get() {
+            Some(outside) => outside.record.clone(),
+            None => first_record(known.standing, event.at, &leaf.plugin, leaf.digest, None),
+        };
+        vec![plugin(known)]
     }
 
     fn token(&mut self, event: &Event) -> Vec<ViewRow> {
@@ -345,9 +381,11 @@ pub fn token_created(event: &Event) -> Option<TokenRecord> {
 /// The record that a `plugin-installed` event makes.
 #[must_use]
 pub fn installed(event: &Event) -> Option<PluginRecord> {
-    let Fact::PluginInstalled(leaf, _) = &event.fact else { return None };
+    let Fact::PluginInstalled(leaf, outside) = &event.fact else { return None };
     let standing = Standing::WORDS.iter().find(|(word, _)| *word == leaf.standing)?.1;
+    let chosen = outside.get().and_then(|o| Some((o.by.as_str(), o.comment.as_deref()?)));
     Some(PluginRecord {
+        record: first_record(standing, event.at, &leaf.name, leaf.digest, chosen),
         name: leaf.name.clone(),
         version: leaf.version.clone(),
         release: leaf.release,

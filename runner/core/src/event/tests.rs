@@ -77,7 +77,7 @@ fn kinds_are_distinct() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 10] = [
+const GOLDEN: [(&str, &str); 11] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -100,6 +100,10 @@ const GOLDEN: [(&str, &str); 10] = [
         r#"{"plugin":"p","from":"closed","to":"open","of_run":"run_00000000000000000000000000000007"}"#,
         r#"{"target":"web-7","why":"w","by":null,"breaker":{"state":{"open":{"since":"2026-01-31T03:00:00Z","until":"2026-01-31T03:15:00Z","why":"w"}},"results":[],"opened":1,"latest":"2026-01-31T03:00:00Z"}}"#,
     ),
+    (
+        r#"{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","from":"approve","to":"revoked","cause":"revoked","runs":[]}"#,
+        r#"{"message":"m","by":"ada","record":{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","standing":"revoked","since":"2026-01-31T03:00:00Z","runs":[],"moves":[],"canary":0,"latest":"2026-01-31T03:00:00Z"}}"#,
+    ),
 ];
 
 #[test]
@@ -115,6 +119,7 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "silence-created",
         "silence-expired",
         "breaker-changed",
+        "plugin-moved",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {
