@@ -32,35 +32,6 @@ pub const PAYLOAD_MEMBER: &str = "payload";
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const MAX_LEAF: usize = 65_535;
 
-impl payload::RunGivenUp {
-    /// The sentence with the person's name and words.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let by = self.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let comment = self.comment.as_deref().map(|comment| format!(": {comment}")).unwrap_or_default();
-        format!("{}{by}{comment}", self.message)
-    }
-}
-
-/// Text from outside: there, or removed under retention or erasure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outside<T> {
-    /// As it was written.
-    Kept(T),
-    /// Gone; the proofs stay.
-    Removed,
-}
-
-impl<T> Outside<T> {
-    /// The text, if it is still there.
-    pub fn get(&self) -> Option<&T> {
-        match self {
-            Self::Kept(value) => Some(value),
-            Self::Removed => None,
-        }
-    }
-}
-
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -130,6 +101,9 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 
 #[macro_use]
 mod words;
+mod outside;
+
+pub use outside::Outside;
 
 fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
@@ -427,6 +401,9 @@ facts! {
             call: Call,
             /// Why, in the plugin's words.
             reason: String,
+            /// How that which it acts on was just before, where that tells later whether it happened.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            before: Option<Value>,
         }
     }
     /// What became of an intended effect.
@@ -467,6 +444,28 @@ facts! {
             call: Call,
             /// The answer.
             answer: Answer,
+        }
+    }
+    /// A reading that the run rests on was made again before the run went on, and answers otherwise: from this call
+    /// of the step on, its plugin is asked anew. What was done since stays done.
+    ReadingChanged = "reading-changed" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// How many of the step's calls before it still hold.
+            calls: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// What it answered.
+            before: Answer,
+            /// What it answers.
+            now: Answer,
         }
     }
     /// The broker refused a call.
