@@ -7,6 +7,7 @@ mod e2e {
 
     mod approvals;
     mod bad_input;
+    mod breakers;
     mod commands;
     mod crash;
     mod dedup;
@@ -14,6 +15,7 @@ mod e2e {
     mod halts;
     mod kill_switch;
     mod life;
+    mod limits;
     mod real_alerts;
     mod refusals;
     mod repeated;
@@ -21,6 +23,7 @@ mod e2e {
     mod schedules;
     mod service;
     mod silences;
+    mod standing;
     mod tamper;
     mod unplanned;
     mod views;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::alert::{Alert, Severity, Status};
+use crate::breaker::Breaker;
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::halt::{Scope, ScopeKind};
@@ -20,6 +21,7 @@ use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 use crate::schedule::Occurrence;
+use crate::standing::Record;
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -29,35 +31,6 @@ pub const PAYLOAD_MEMBER: &str = "payload";
 
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const MAX_LEAF: usize = 65_535;
-
-impl payload::RunGivenUp {
-    /// The sentence with the person's name and words.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let by = self.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let comment = self.comment.as_deref().map(|comment| format!(": {comment}")).unwrap_or_default();
-        format!("{}{by}{comment}", self.message)
-    }
-}
-
-/// Text from outside: there, or removed under retention or erasure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outside<T> {
-    /// As it was written.
-    Kept(T),
-    /// Gone; the proofs stay.
-    Removed,
-}
-
-impl<T> Outside<T> {
-    /// The text, if it is still there.
-    pub fn get(&self) -> Option<&T> {
-        match self {
-            Self::Kept(value) => Some(value),
-            Self::Removed => None,
-        }
-    }
-}
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,6 +101,9 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 
 #[macro_use]
 mod words;
+mod outside;
+
+pub use outside::Outside;
 
 fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
@@ -680,6 +656,29 @@ facts! {
             by: String,
         }
     }
+    /// The state of a circuit breaker changed.
+    BreakerChanged = "breaker-changed" {
+        leaf {
+            /// The plugin.
+            plugin: String,
+            /// The state that it left: `closed`, `open`, `half-open`.
+            from: String,
+            /// The state that it is in.
+            to: String,
+            /// The run whose beginning or end changed it.
+            of_run: Option<RunId>,
+        }
+        payload {
+            /// The target; `None`: the plugin's own breaker.
+            target: Option<String>,
+            /// Why.
+            why: String,
+            /// Who, where a person did it.
+            by: Option<String>,
+            /// The breaker as it is now.
+            breaker: Breaker,
+        }
+    }
     /// A plugin version was installed.
     PluginInstalled = "plugin-installed" {
         leaf {
@@ -701,6 +700,31 @@ facts! {
             by: String,
             /// Why it got another than the initial standing, or an older release.
             comment: Option<String>,
+        }
+    }
+    /// A plugin moved on the trust ladder, or out of it.
+    PluginMoved = "plugin-moved" {
+        leaf {
+            /// Its name.
+            plugin: String,
+            /// Digest of the component.
+            digest: Digest,
+            /// Where it stood.
+            from: Option<String>,
+            /// Where it stands.
+            to: String,
+            /// `rate`, `demotions`, `reinstated`, `revoked`.
+            cause: String,
+            /// The runs that caused it.
+            runs: Vec<RunId>,
+        }
+        payload {
+            /// Why: the numbers, or the person's reason.
+            message: String,
+            /// Who, where a person did it.
+            by: Option<String>,
+            /// The record as it is now.
+            record: Record,
         }
     }
     /// A plugin was refused.

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decision::{Code, Decision, Outcome, Reason, Stage};
 use crate::id::{Digest, RunId};
+use crate::limit::Stop;
 use crate::permit::{ActPermit, PlanPermit};
 use crate::run::{Mode, Run};
 
@@ -38,6 +39,10 @@ pub struct PreGateFacts<'a> {
     pub halted: Option<&'a str>,
     /// What windows and silences say about it: [`crate::window::rule`].
     pub windows: &'a [Decision],
+    /// Why the breaker of one of its plugins does not let it through, if so.
+    pub breaker: Option<&'a str>,
+    /// What of its limits stops it, if anything. A question is put to people when there is a plan to show.
+    pub limit: Option<&'a Stop>,
 }
 
 /// Whether a run may plan: halts, windows, standing, breakers, duplicates and the alert's state have their say.
@@ -83,13 +88,25 @@ pub fn pre_gate(
             "the alert was over before the run's turn came",
         ));
     }
+    if let Some(why) = facts.breaker {
+        refusals.push(Decision::refuse(now, Stage::Breaker, runbook, Code::Breaker, why));
+    }
+    if let Some(stop @ Stop::Refused(_)) = facts.limit {
+        refusals.push(stop.decision(now, runbook));
+    }
     if !refusals.is_empty() {
         return Err(refusals);
     }
+    let limit = match facts.limit {
+        Some(question) => question.decision(now, runbook),
+        None => Decision::pass(now, Stage::Limit, runbook, "no limit is reached"),
+    };
     let mut passes = vec![
         Decision::pass(now, Stage::Halt, runbook, "nothing halts it"),
         Decision::pass(now, Stage::Dedup, runbook, "no other run of the runbook at the target is open"),
         Decision::pass(now, Stage::Standing, runbook, "every plugin of the runbook is in service"),
+        Decision::pass(now, Stage::Breaker, runbook, "no breaker is open"),
+        limit,
     ];
     passes.splice(1..1, facts.windows.iter().cloned());
     Ok((PlanPermit::new(run.clone()), passes))

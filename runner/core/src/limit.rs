@@ -30,7 +30,7 @@ mod storm;
 pub use config::{Cooldown, GlobalLimits, Limits, Rate, RateError, Share, Storm};
 pub use group::{Group, Members, Population, Roll, check_groups};
 pub use judge::{LimitName, Refusal, Stop};
-pub use ledger::{End, Horizon, Ledger, MOST_ROWS, Request, Reservation};
+pub use ledger::{End, Horizon, Ledger, MOST_ROWS, Request, Reservation, SERVICE};
 pub use left::Left;
 pub use read::{global, groups};
 pub use storm::{Sightings, StormQuestion};

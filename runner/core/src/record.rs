@@ -175,7 +175,8 @@ impl AlertRecord {
 }
 
 /// Whether a refusal is for a reason that passes by itself, so that the match is tried again with the next repeat.
-fn may_pass(code: Code) -> bool {
+#[must_use]
+pub fn may_pass(code: Code) -> bool {
     matches!(
         code,
         Code::Busy

@@ -291,6 +291,9 @@ pub struct Run {
     pub created_at: DateTime<Utc>,
     /// When it was first permitted to act.
     pub started_at: Option<DateTime<Utc>>,
+    /// When its latest effect was intended.
+    #[serde(default)]
+    pub acted_at: Option<DateTime<Utc>>,
     /// When it was over.
     pub ended_at: Option<DateTime<Utc>>,
 }
@@ -370,6 +373,7 @@ impl Run {
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
             created_at: event.at,
             started_at: None,
+            acted_at: None,
             ended_at: None,
         })
     }
@@ -392,7 +396,10 @@ impl Run {
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
             Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
             Fact::RunResumed(..) => self.state = State::Running,
-            Fact::EffectIntended(leaf, outside) => self.intended(leaf, outside.get()),
+            Fact::EffectIntended(leaf, outside) => {
+                self.acted_at = Some(event.at);
+                self.intended(leaf, outside.get());
+            }
             Fact::EffectSettled(leaf, _) => {
                 if let Some(effect) = self.effect_mut(leaf.step, leaf.effect) {
                     effect.status = leaf.status;

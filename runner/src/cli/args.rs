@@ -100,6 +100,8 @@ pub enum Command {
     },
     /// List the schedules of runbooks: next times, last run, what was missed and why
     Schedules,
+    /// Circuit breakers: list, trip, reset
+    Breakers(BreakersArgs),
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint
@@ -397,6 +399,44 @@ pub struct SilencesArgs {
     pub part: Part,
 }
 
+/// `breakers`
+#[derive(Debug, Args)]
+pub struct BreakersArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BreakersCommand,
+}
+
+/// `breakers ...`
+#[derive(Debug, Subcommand)]
+pub enum BreakersCommand {
+    /// List the breakers that remember anything
+    List {
+        /// Only those in this state.
+        #[arg(long, value_parser = ["closed", "open", "half-open"])]
+        state: Option<String>,
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Open one, until it is reset
+    Trip {
+        /// PLUGIN, or PLUGIN@TARGET.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Close one; what was before no longer counts
+    Reset {
+        /// PLUGIN, or PLUGIN@TARGET.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
 /// `plugin`
 #[derive(Debug, Args)]
 pub struct PluginArgs {
@@ -485,6 +525,27 @@ pub enum PluginCommand {
         /// Install an older release over a newer one; needs --reason.
         #[arg(long, requires = "reason")]
         allow_downgrade: bool,
+    },
+    /// How a plugin stands: rate, interval, sample, moves and why
+    Standing {
+        /// Its name.
+        name: String,
+    },
+    /// Put a plugin one step up again
+    Reinstate {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take a plugin out of service
+    Revoke {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
     },
     /// List installed plugins
     List,

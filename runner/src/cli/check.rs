@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use staunch_core::id::Digest;
+use staunch_core::limit::check_groups;
 use staunch_core::policy::template::Input;
 use staunch_core::policy::{Policies, Position, Problem};
 
@@ -64,6 +65,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(policies.warnings().to_vec());
         note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
         note(plugins(&config, policies, &trust));
+        note(check_groups(policies.routing().runbooks(), &config.groups));
     }
     let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
         note(vec![config.problem(Position::START, format!("probes: {error}"))]);

@@ -6,6 +6,7 @@
 mod alerts;
 mod args;
 mod audit;
+mod breakers;
 mod check;
 mod client;
 mod demo;
@@ -19,6 +20,7 @@ mod runs;
 mod schedules;
 mod serve;
 mod silences;
+mod standing;
 mod token;
 
 use std::fmt;
@@ -105,6 +107,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Silences(args) => runtime()?.block_on(silences::list(&args, &cli.connection, output)),
         Command::Unsilence { id } => runtime()?.block_on(silences::expire(&id, &cli.connection, output)),
         Command::Schedules => runtime()?.block_on(schedules::list(&cli.connection, output)),
+        Command::Breakers(args) => runtime()?.block_on(breakers::run(args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
         Command::Audit(args) => runtime()?.block_on(audit::run(args, &cli.connection, output)),
         Command::Token(args) => runtime()?.block_on(token::run(args, &cli.connection, output)),

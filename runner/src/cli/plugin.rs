@@ -9,12 +9,14 @@ use staunch_core::policy::{PluginKind, Standing};
 use super::args::{Connection, PluginArgs, PluginCommand};
 use super::client::Client;
 use super::output::Output;
+use super::standing::{self, Asked};
 use super::{Done, Failure, alerts, local, runs};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::install::{InstallError, InstallRequest, claimed_name, store};
 use crate::keys;
 use crate::pipeline::scribe::Scribe;
+use crate::pipeline::standings::Hand;
 use crate::pipeline::views::{self, PluginRecord};
 use crate::plugin::builder::{self, BuildError, Built, Environment};
 use crate::plugin::manifest::Language;
@@ -63,6 +65,13 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
         PluginCommand::Show { name } => {
             output.json(&Client::new(connection)?.get(&format!("/v1/plugins/{name}")).await?);
             Ok(())
+        }
+        PluginCommand::Standing { name } => standing::run(&name, Asked::Show, connection, output).await,
+        PluginCommand::Reinstate { name, reason } => {
+            standing::run(&name, Asked::Move(Hand::Reinstate, &reason), connection, output).await
+        }
+        PluginCommand::Revoke { name, reason } => {
+            standing::run(&name, Asked::Move(Hand::Revoke, &reason), connection, output).await
         }
         PluginCommand::Run { file, input, act, target, reason } => {
             let input = runs::parse_json("--input", &input)?;

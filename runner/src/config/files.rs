@@ -22,6 +22,17 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
     Ok(text)
 }
 
+/// The largest file with the members of a group, in bytes.
+const MEMBERS_LIMIT: u64 = 4 << 20;
+
+/// Reads the text of a file that names the members of a group.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_members(path: &Path) -> Result<String, String> {
+    read_text(path, MEMBERS_LIMIT)
+}
+
 /// Checks that others than owner and group cannot read or write a file that holds a secret or a private key.
 ///
 /// # Errors

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::breaker::BreakerSettings;
+use staunch_core::limit::{GlobalLimits, Group};
 use staunch_core::policy::problem::{Position, Problem};
 use staunch_core::policy::{Policies, Standing};
 
@@ -21,7 +23,7 @@ mod read;
 mod resolve;
 mod sources;
 
-pub use files::{check_private, read_policy_files};
+pub use files::{check_private, read_members, read_policy_files};
 pub use hosts::{Host, Hosts};
 pub use resolve::Environment;
 pub use sources::read_mapping;
@@ -46,6 +48,8 @@ pub struct Config {
     pub trust: Trust,
     /// The standing that a new plugin begins with.
     pub initial_standing: Standing,
+    /// How standing is counted and lost.
+    pub standing: staunch_core::standing::Settings,
     /// Where service, file and process may act.
     pub hosts: Hosts,
     /// The alert sources, by name.
@@ -60,6 +64,12 @@ pub struct Config {
     pub tls_ca: Vec<PathBuf>,
     /// The origin of the journal's log: the first line of its checkpoints.
     pub log_origin: Option<String>,
+    /// When circuit breakers open and close.
+    pub breaker: BreakerSettings,
+    /// The limits over everything.
+    pub limits: GlobalLimits,
+    /// The groups that limits of runbooks count the members of.
+    pub groups: BTreeMap<String, Group>,
     /// How many runs may wait.
     pub queue: usize,
     /// How many runs are worked on at once.

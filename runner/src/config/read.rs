@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::breaker;
+use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::people::is_person_name;
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
 use staunch_core::policy::yaml::{self, Node, Tree};
-use staunch_core::policy::{Autonomy, Standing};
+use staunch_core::standing;
 
+use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 20] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "tls", "log", "queue", "workers", "public",
+    "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker",
 ];
-const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors", "routes", "retention"];
+const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
 
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
@@ -74,6 +77,8 @@ impl Reading<'_> {
     fn config(&mut self, path: &Path, root: &Node) -> Config {
         let fields = self.reader.fields_of_version(root, "the configuration", &KEYS, &LATER);
         self.store(fields);
+        let standing = fields.get("standing").map(|node| standing::read(&mut self.reader, node));
+        let standing = standing.unwrap_or_default();
         Config {
             file: path.to_owned(),
             listen: self.listen(fields),
@@ -81,7 +86,8 @@ impl Reading<'_> {
             policies: self.path(fields, "policies", DEFAULT_POLICIES),
             plugins: self.path(fields, "plugins", "plugins"),
             trust: self.trust(fields),
-            initial_standing: self.standing(fields),
+            initial_standing: standing.initial,
+            standing,
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
@@ -92,6 +98,15 @@ impl Reading<'_> {
             secrets: self.secrets(fields),
             tls_ca: self.tls_ca(fields),
             log_origin: self.log_origin(fields),
+            breaker: fields
+                .get("breaker")
+                .map(|node| breaker::read(&mut self.reader, node))
+                .unwrap_or_default(),
+            limits: fields
+                .get("limits")
+                .map(|node| limit::global(&mut self.reader, node))
+                .unwrap_or_default(),
+            groups: self.groups(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
             public: self.public(fields),
@@ -194,19 +209,6 @@ impl Reading<'_> {
         whole.ok().map(|time| time.with_timezone(&Utc))
     }
 
-    fn standing(&mut self, fields: Fields<'_>) -> Standing {
-        let Some(node) = fields.get("standing") else { return Standing::Approve };
-        let fields = self.reader.fields(node, "standing", &["initial"]);
-        let initial = fields
-            .get("initial")
-            .and_then(|node| self.reader.word(node, "standing.initial", &Autonomy::WORDS));
-        match initial {
-            Some(Autonomy::Observe) => Standing::Observe,
-            Some(Autonomy::Automatic) => Standing::Automatic,
-            Some(Autonomy::Approve) | None => Standing::Approve,
-        }
-    }
-
     fn hosts(&mut self, fields: Fields<'_>) -> Hosts {
         let Some(node) = fields.get("hosts") else { return Hosts::default() };
         let mut hosts = Vec::new();
@@ -305,6 +307,29 @@ impl Reading<'_> {
             patterns.insert(entry.key.clone(), texts);
         }
         patterns
+    }
+
+    fn groups(&mut self, fields: Fields<'_>) -> BTreeMap<String, Group> {
+        let Some(node) = fields.get("groups") else { return BTreeMap::new() };
+        let mut groups = limit::groups(&mut self.reader, node);
+        for group in groups.values_mut() {
+            match &mut group.members {
+                Members::List(_) => {}
+                Members::File(path) => {
+                    let resolved = self.resolver.path(path);
+                    if let Err(why) = read_members(&resolved).and_then(|text| Members::of_text(&text)) {
+                        let message = format!("groups.{}.members: {} {why}", group.name, resolved.display());
+                        self.reader.error(group.at, message);
+                    }
+                    *path = resolved.display().to_string();
+                }
+                Members::Prometheus { .. } => self.reader.error(
+                    group.at,
+                    format!("groups.{}.members.prometheus is not available in this version", group.name),
+                ),
+            }
+        }
+        groups
     }
 
     fn secrets(&mut self, fields: Fields<'_>) -> BTreeMap<String, SecretString> {

@@ -105,7 +105,7 @@ fn problems_come_all_at_once_with_their_places() {
     folder.write("open", "long-enough-secret", 0o644);
     let problems = folder
         .load(
-            "listne: 127.0.0.1:1\nlisten: here\nstore: postgres://db\nbreaker: { failures: 3 }\n\
+            "listne: 127.0.0.1:1\nlisten: here\nstore: postgres://db\nretention: { days: 3 }\n\
              trust: { keys: [./keys/no.pub], threshold: 2 }\nstanding: { initial: full }\n\
              hosts: { other: {} }\nsources: { a b: {}, c: x }\nqueue: 0\n\
              secrets: { short: abc, open: '${file:open}', none: '${env:NONE}', odd: '${vault:x}' }\n\
@@ -116,7 +116,7 @@ fn problems_come_all_at_once_with_their_places() {
         "staunch.yaml:1:1: unknown key \"listne\" in the configuration (did you mean \"listen\"?); valid keys: listen, store",
         "staunch.yaml:2:9: listen must be an address and port",
         "staunch.yaml:3:8: a \"store\" in PostgreSQL is not available in this version",
-        "staunch.yaml:4:1: \"breaker\" in the configuration is not available in this version",
+        "staunch.yaml:4:1: \"retention\" in the configuration is not available in this version",
         "staunch.yaml:5:17: the public key keys/no.pub is not there",
         "staunch.yaml:5:8: trust.threshold is 2, more than the keys there are: 1",
         "staunch.yaml:6:22: standing.initial cannot be \"full\"; valid are observe, approve, automatic",

@@ -6,10 +6,12 @@
 mod alerts;
 mod audit;
 pub mod auth;
+mod breakers;
 mod events;
 mod halts;
 mod health;
 mod idempotency;
+mod limits;
 mod plugins;
 pub mod problem;
 mod query;
@@ -107,6 +109,8 @@ fn described() -> OpenApiRouter<App> {
             OpenApiRouter::new()
                 .routes(routes!(plugins::list, plugins::install))
                 .routes(routes!(plugins::show))
+                .routes(routes!(plugins::reinstate))
+                .routes(routes!(plugins::revoke))
                 .routes(routes!(plugins::run))
                 .layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)),
         )
@@ -120,6 +124,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(silences::list, silences::create))
         .routes(routes!(silences::expire))
         .routes(routes!(schedules::list))
+        .routes(routes!(limits::list))
+        .routes(routes!(breakers::list))
+        .routes(routes!(breakers::trip))
+        .routes(routes!(breakers::reset))
         .merge(audit_routes())
         .routes(routes!(events::stream))
         .routes(routes!(health::livez))

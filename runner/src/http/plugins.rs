@@ -1,19 +1,24 @@
 //! Installed plugins, and their installation.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use staunch_core::policy::{Autonomy, Object, PersonAction, Standing};
+use utoipa::ToSchema;
 
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use super::runs::body;
 use super::shapes::{self, Page, RunShape};
 use crate::causes::chain;
 use crate::install::{InstallError, InstallRequest, install as install_plugin};
 use crate::pipeline::plugins::Plugins;
+use crate::pipeline::standings::Hand;
 use crate::pipeline::views::PluginRecord;
 use crate::pipeline::{Listing, PluginRunRequest, ReadError};
 use crate::plugin::trust::{Candidate, verify};
@@ -63,7 +68,9 @@ pub(super) async fn show(
     let listing = Listing { keys: [None, Some(name), None], limit: 10, ..Listing::default() };
     let runs = app.pipeline().runs(listing).await?;
     let mut shape = shown(plugins, &record);
+    let report = app.pipeline().standing(&record.name);
     if let Value::Object(members) = &mut shape {
+        members.insert("trust".to_owned(), json!(report));
         let last = runs.items.iter().map(|run| {
             json!({ "id": run.id, "runbook": run.runbook, "target": run.target, "state": run.state, "outcome": run.outcome })
         });
@@ -123,6 +130,51 @@ pub(super) async fn run(
         .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "signature", chain(&error)))?;
     let run = app.pipeline().run_plugin(caller.0, verified, asked).await?;
     Ok((StatusCode::ACCEPTED, Json(shapes::run(&run))))
+}
+
+/// Why a person moves a plugin.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MoveBody {
+    /// Why.
+    #[schema(value_type = String, required)]
+    #[serde(default)]
+    reason: Value,
+}
+
+/// Puts a plugin one step up: from out of the ladder to `observe`, then `approve`, then `automatic`, where its first
+/// runs need approval still.
+#[utoipa::path(post, path = "/v1/plugins/{name}/reinstate", tag = "plugins", request_body = MoveBody,
+    responses((status = 200, body = Object), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn reinstate(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    request: Result<Json<MoveBody>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let request = body(request)?;
+    caller.may(&app, PersonAction::Reinstate, Object::System)?;
+    let reason = request.reason.as_str().unwrap_or_default();
+    let report = app.pipeline().move_plugin(&name, Hand::Reinstate, &caller.0.name, reason).await?;
+    Ok(Json(json!(report)))
+}
+
+/// Takes a plugin out of service: what it would do next is not done.
+#[utoipa::path(post, path = "/v1/plugins/{name}/revoke", tag = "plugins", request_body = MoveBody,
+    responses((status = 200, body = Object), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    request: Result<Json<MoveBody>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let request = body(request)?;
+    caller.may(&app, PersonAction::Revoke, Object::System)?;
+    let reason = request.reason.as_str().unwrap_or_default();
+    let report = app.pipeline().move_plugin(&name, Hand::Revoke, &caller.0.name, reason).await?;
+    Ok(Json(json!(report)))
 }
 
 async fn read(mut multipart: Multipart) -> Result<InstallRequest, Problem> {

@@ -11,10 +11,11 @@ use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::permit::{ActPermit, PlanPermit};
 use staunch_core::policy::Person;
-use staunch_core::run::{Mode, Outcome, Run, State};
+use staunch_core::run::{Ask, Mode, Outcome, Run, State};
 use tokio::sync::oneshot;
 
 use super::act::{self, Acted, Question};
+use super::books::Blocked;
 use super::doubt;
 use super::history::Resend;
 use super::hold;
@@ -210,32 +211,84 @@ async fn first_plan(
             live.record(facts, Wait::Durable).await?;
             Ok(Ready::Over)
         }
-        Next::Ask(ask, decisions) => {
-            // Before anybody can see that it waits.
-            let waits = shared.waits();
-            live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
-            *turn = None;
-            shared.announce_waiting(live);
-            Ok(wait_for_people(shared, live, turn, waits).await?.map_or(Ready::Over, Ready::Act))
-        }
+        Next::Ask(ask, decisions) => ask_people(shared, live, &planned, ask, decisions, turn).await,
         Next::Act(_) if hold::is_held(shared, live).await => Ok(Ready::Held),
-        Next::Act(decisions) => match gate::permit_alone(&run, planned.plan.digest, true) {
-            Ok(permit) => {
-                let permitted = permitted_fact(&permit);
-                let facts = vec![planned.fact(None, decisions, Vec::new()), permitted];
-                live.record(facts, Wait::Rides).await?;
-                Ok(Ready::Act(permit))
+        Next::Act(mut decisions) => match act_alone(shared, live, &run, &planned, &mut decisions).await? {
+            Ok(permit) => Ok(Ready::Act(permit)),
+            Err(Stopped::Ask) => {
+                let ask = shared.question_for(&run);
+                ask_people(shared, live, &planned, ask, decisions, turn).await
             }
-            Err(reason) => {
-                let facts = vec![
-                    planned.fact(None, decisions, Vec::new()),
-                    End::because(Outcome::Refused, reason).fact(None, None),
-                ];
-                live.record(facts, Wait::Durable).await?;
+            Err(Stopped::Refused(reason)) => {
+                let over = End::because(Outcome::Refused, reason).fact(None, None);
+                live.record(vec![planned.fact(None, decisions, Vec::new()), over], Wait::Durable).await?;
                 Ok(Ready::Over)
             }
         },
     }
+}
+
+/// Why a run does not act alone that the policy lets act alone.
+enum Stopped {
+    /// People are asked.
+    Ask,
+    /// It does not act at all.
+    Refused(Reason),
+}
+
+/// Takes the run's part of the limits and writes down plan and permit, in one transaction.
+async fn act_alone(
+    shared: &Shared,
+    live: &LiveRun,
+    run: &Run,
+    planned: &Planned,
+    decisions: &mut Vec<Decision>,
+) -> Result<Result<ActPermit, Stopped>, Interrupted> {
+    let permit = match gate::permit_alone(run, planned.plan.digest, true) {
+        Ok(permit) => permit,
+        Err(reason) => return Ok(Err(Stopped::Refused(reason))),
+    };
+    match shared.take_part(run, false).await? {
+        Ok(()) => {}
+        Err(Blocked::Asks(question)) => {
+            decisions.push(question);
+            return Ok(Err(Stopped::Ask));
+        }
+        Err(Blocked::Refused(refusal)) => {
+            let reason = refusal.reason();
+            decisions.push(refusal);
+            return Ok(Err(Stopped::Refused(reason)));
+        }
+    }
+    let facts = vec![planned.fact(None, std::mem::take(decisions), Vec::new()), permitted_fact(&permit)];
+    record_permit(shared, live, facts).await?;
+    Ok(Ok(permit))
+}
+
+/// Writes down what lets a run act; what was reserved for it is given back where that is not possible.
+async fn record_permit(shared: &Shared, live: &LiveRun, facts: Vec<Fact>) -> Result<(), Interrupted> {
+    let recorded = live.record(facts, Wait::Rides).await;
+    if recorded.is_err() {
+        shared.books.limits.give_back(shared.now(), live.id());
+    }
+    recorded
+}
+
+/// Puts the question to people, and waits for their answer.
+async fn ask_people(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    planned: &Planned,
+    ask: Ask,
+    decisions: Vec<Decision>,
+    turn: &mut Option<Turn>,
+) -> Result<Ready, Interrupted> {
+    // Before anybody can see that it waits.
+    let waits = shared.waits();
+    live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
+    *turn = None;
+    shared.announce_waiting(live);
+    Ok(wait_for_people(shared, live, turn, waits).await?.map_or(Ready::Over, Ready::Act))
 }
 
 pub(super) fn permitted_fact(permit: &ActPermit) -> Fact {
@@ -245,7 +298,7 @@ pub(super) fn permitted_fact(permit: &ActPermit) -> Fact {
 
 enum Next {
     End(Vec<Decision>, End),
-    Ask(staunch_core::run::Ask, Vec<Decision>),
+    Ask(Ask, Vec<Decision>),
     Act(Vec<Decision>),
 }
 
@@ -369,8 +422,22 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
         }
         return Ok(Crossed::Over);
     }
-    live.record(vec![permitted_fact(&permit)], Wait::Rides).await?;
+    let run = live.snapshot().await;
+    if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = shared.take_part(&run, true).await? {
+        stopped_at_the_gate(live, &run, refusal).await?;
+        return Ok(Crossed::Over);
+    }
+    record_permit(shared, live, vec![permitted_fact(&permit)]).await?;
     Ok(Crossed::Act(permit))
+}
+
+/// The end of a run that is stopped at the gate; where it acted before, the probes have the word.
+async fn stopped_at_the_gate(live: &LiveRun, run: &Run, refusal: Decision) -> Result<(), Interrupted> {
+    let reason = refusal.reason();
+    if run.touched_the_world() {
+        return live.record(vec![given_up(reason, None, None)], Wait::Durable).await;
+    }
+    end(live, End { decisions: vec![refusal], ..End::because(Outcome::Refused, reason) }).await
 }
 
 async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
@@ -400,7 +467,16 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
     }
     let now = shared.now();
     match live.look(|run| gate::permit_resumed(run, now)).await {
-        Ok(permit) => act::act(shared, live, permit, Some(resends)).await,
+        Ok(permit) => {
+            let run = live.snapshot().await;
+            // Its storm, if there was one, was asked about when it was first permitted.
+            let part = shared.take_part(&run, true).await?;
+            if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = part {
+                live.record(vec![given_up(refusal.reason(), None, None)], Wait::Durable).await?;
+                return Ok(Acted::Done);
+            }
+            act::act(shared, live, permit, Some(resends)).await
+        }
         Err(reason) if reason.code == Code::Expired => {
             act::ask_anew(shared, live, reason, Question::Always).await?;
             Ok(Acted::Parked)

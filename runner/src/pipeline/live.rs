@@ -8,9 +8,10 @@ use staunch_core::decision::{Code, Reason};
 use staunch_core::event::Fact;
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::{PluginFacts, Policies};
-use staunch_core::run::{IllegalTransition, Run, State};
+use staunch_core::run::{IllegalTransition, Run};
 use tokio::sync::{Mutex, Notify};
 
+use super::books::Books;
 use super::scribe::{Line, Scribe, ScribeError};
 use super::views;
 
@@ -34,6 +35,7 @@ pub struct LiveRun {
     about: Option<Alert>,
     run: Mutex<Arc<Run>>,
     scribe: Scribe,
+    books: Arc<Books>,
     wake: Notify,
     stop: StdMutex<Option<Reason>>,
     judged: StdMutex<Option<Judged>>,
@@ -63,13 +65,14 @@ pub enum Wait {
 impl LiveRun {
     /// A run whose beginning is in the journal.
     #[must_use]
-    pub fn new(run: Run, about: Option<Alert>, scribe: Scribe) -> Arc<Self> {
+    pub(super) fn new(run: Run, about: Option<Alert>, scribe: Scribe, books: Arc<Books>) -> Arc<Self> {
         Arc::new(Self {
             id: run.id.clone(),
             alert: run.alert.clone(),
             about,
             run: Mutex::new(Arc::new(run)),
             scribe,
+            books,
             wake: Notify::new(),
             stop: StdMutex::new(None),
             judged: StdMutex::new(None),
@@ -138,18 +141,31 @@ impl LiveRun {
     ) -> Result<(), RecordError> {
         let mut next = Run::clone(run);
         let mut lines = Vec::with_capacity(facts.len());
+        let (mut acted, mut ended) = (false, false);
         for fact in facts {
+            acted |= matches!(fact, Fact::EffectIntended(..));
+            ended |= matches!(fact, Fact::RunEnded(..));
             let event = self.scribe.event(Some(&self.id), self.alert.as_ref(), fact);
             next.apply(&event)?;
-            let views = views::run_at_rest(&next).into_iter().collect();
+            let views = views::of_run(&next);
             lines.push(Line { event: Arc::new(event), views });
+        }
+
+        if ended {
+            lines.extend(self.books.ends(&self.scribe, &next));
         }
         match wait {
             Wait::Durable => self.scribe.commit(lines).await?,
             Wait::Rides => self.scribe.submit(lines).await?,
         }
-        if next.state == State::Ended {
+        if ended {
             self.over.store(true, Ordering::Release);
+        }
+        if acted {
+            self.books.acted(&next);
+        }
+        if ended {
+            self.books.ended(&next);
         }
         *run = Arc::new(next);
         Ok(())

@@ -11,14 +11,18 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod books;
+pub mod breakers;
 mod doubt;
 mod drive;
+mod groups;
 pub mod halts;
 mod history;
 mod hold;
 mod index;
 mod job;
 mod ledger;
+mod limits;
 pub mod live;
 mod planning;
 pub mod plugins;
@@ -32,6 +36,7 @@ pub mod scribe;
 mod shared;
 pub mod silences;
 mod stale;
+pub mod standings;
 mod take_up;
 mod tokens;
 pub mod turns;
@@ -279,13 +284,16 @@ impl Pipeline {
         halt_file: PathBuf,
     ) -> Result<Self, OpenError> {
         let began = clock.now();
+        let plugins = Arc::new(Plugins::new(set));
+        let books = Arc::new(books::Books::new(Arc::clone(&plugins)));
         let shared = Arc::new(Shared {
             began,
             scribe: Scribe::new(journal, clock),
             sandbox,
-            plugins: Plugins::new(set),
+            plugins,
             tokens: Tokens::default(),
             alerts: index::Alerts::default(),
+            books,
             runs: index::Runs::default(),
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
@@ -319,6 +327,7 @@ impl Pipeline {
         pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(schedules::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(limits::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -366,11 +375,17 @@ impl Pipeline {
     /// Puts new rules in force; runs that wait are judged by them from now on.
     ///
     /// # Errors
-    /// When that cannot be written down; the old rules stay in force then.
-    pub async fn reload(&self, rules: Rules) -> Result<(), ScribeError> {
+    /// When that cannot be written down, or what was done before cannot be read; the old rules stay in force then.
+    pub async fn reload(&self, rules: Rules) -> Result<(), Refusal> {
         let leaf =
             event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
+        let mut open = Vec::new();
+        for live in self.0.runs.all() {
+            open.push(live.snapshot().await);
+        }
+        // Before the rules are in force: what they limit is counted when they are.
+        self.0.count_for(&rules, &open).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         self.0.windows.changed();
         self.0.clockwork.changed();

@@ -15,7 +15,7 @@ use staunch_core::id::Digest;
 use staunch_core::policy::{PluginFacts, PluginKind, Standing};
 use tokio::time::Instant;
 
-use super::views::PluginRecord;
+use super::views::{self, PluginRecord};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::Grant;
@@ -195,6 +195,11 @@ impl Plugins {
         records
     }
 
+    /// Works with all installations, with nobody in between.
+    pub(super) fn with_records<T>(&self, work: impl FnOnce(&mut HashMap<String, PluginRecord>) -> T) -> T {
+        work(&mut self.table.write().unwrap_or_else(PoisonError::into_inner).records)
+    }
+
     /// What the journal says about one plugin.
     #[must_use]
     pub fn record(&self, name: &str) -> Option<PluginRecord> {
@@ -279,6 +284,7 @@ impl Plugins {
             release: verified.manifest().release,
             signers: verified.signers().to_vec(),
             standing: initial,
+            record: views::first_record(initial, now, &name, digest, None),
             installed_at: now,
             name: name.clone(),
             digest,
@@ -301,7 +307,7 @@ impl Plugins {
             .into_iter()
             .flatten()
             .find(|record| record.digest == plugin.digest())
-            .map(|record| record.standing);
+            .map(|record| record.record.in_force());
         drop(table);
         PluginFacts {
             name: manifest.name.clone(),
@@ -322,7 +328,7 @@ impl Plugins {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         names
             .filter_map(|name| {
-                let standing = table.records.get(name)?.standing;
+                let standing = table.records.get(name)?.record.in_force();
                 standing.autonomy().is_none().then(|| (name.to_owned(), standing.as_str()))
             })
             .collect()

@@ -14,18 +14,21 @@ use staunch_core::permit::PlanPermit;
 use staunch_core::policy::Runbook;
 use staunch_core::policy::gate::is_irreversible;
 use staunch_core::policy::prepare::{Occasion, Prepared, prepare};
-use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify};
-use staunch_core::run::{Mode, Run, VerifyPlan};
+use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify, may_pass};
+use staunch_core::run::{Mode, Outcome, Run, VerifyPlan};
 use staunch_core::window::Subject;
 
 use super::drive::Start;
 use super::index::Identity;
-use super::live::LiveRun;
+use super::limits::Wish;
 use super::plugins::Loaded;
 use super::scribe::Line;
 use super::shared::{Rules, Shared};
 use super::turns::Place;
 use super::{ReadError, Refusal, resolved, views};
+
+/// How many of an alert's latest runs are looked at when it repeats.
+const RUNS_OF_AN_ALERT: usize = 8;
 
 /// What became of one alert of a delivery.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -213,8 +216,10 @@ impl Batch {
             "the same firing again",
         )];
         let mut run_lines = Vec::new();
+        let mut lost = record.lost.clone();
+        lost.extend(lost_at_the_gate(shared, &record).await?);
         let again: Vec<Arc<Runbook>> =
-            record.lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
+            lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
         let about = record.alert.clone().unwrap_or(alert);
         let runs =
             self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines)?;
@@ -315,7 +320,7 @@ impl Batch {
             shared.alerts.put(identity, known);
         }
         for NewRun { run, about, permit, place } in self.new_runs.drain(..) {
-            let live = LiveRun::new(run, about, shared.scribe.clone());
+            let live = shared.live(run, about);
             shared.launch(live, Start::Fresh(permit, place));
         }
         for record in self.records.values().filter(|record| record.ended_at.is_some()) {
@@ -334,6 +339,18 @@ impl Batch {
             shared.runs.release(&new.run.runbook, target, &new.run.id);
         }
     }
+}
+
+/// The runbooks whose last run for an alert was planned, and then stopped at the gate by something that passes.
+async fn lost_at_the_gate(shared: &Shared, record: &AlertRecord) -> Result<Vec<String>, ReadError> {
+    let mut last: BTreeMap<String, bool> = BTreeMap::new();
+    for id in record.runs.iter().rev().take(RUNS_OF_AN_ALERT) {
+        let Some(run) = shared.run(id).await? else { continue };
+        let code = run.reason.as_ref().map(|reason| reason.code);
+        let lost = run.outcome == Some(Outcome::Refused) && code.is_some_and(may_pass);
+        last.entry(run.runbook).or_insert(lost);
+    }
+    Ok(last.into_iter().filter(|(_, lost)| *lost).map(|(runbook, _)| runbook).collect())
 }
 
 /// Makes a run ready to begin: renders, checks, asks the pre-gate, takes its place and its turn.
@@ -374,7 +391,7 @@ pub(super) fn new_run(
     for (plugin, input) in plugins.iter().zip(&prepared.inputs) {
         plugin.check_input(input).map_err(|reason| refuse(Stage::Plan, &runbook.name, reason))?;
     }
-    let (permit, decisions) = admit(shared, runbook, &id, &prepared.target, request)?;
+    let (permit, decisions) = admit(shared, rules, runbook, &id, &prepared.target, request)?;
     let place = shared.turns.ask((!runbook.parallel).then_some(prepared.target.as_str()));
     if matches!(place, Place::Full) {
         shared.runs.release(&runbook.name, &prepared.target, &id);
@@ -396,6 +413,7 @@ fn begin(event: &Event) -> Run {
 /// Asks the pre-gate, and takes the runbook's place at the target.
 fn admit(
     shared: &Shared,
+    rules: &Rules,
     runbook: &Runbook,
     id: &RunId,
     target: &str,
@@ -414,6 +432,12 @@ fn admit(
         safe: runbook.safe,
     };
     let windows = shared.windows_over(&subject, request.alert.is_some(), None);
+    let (labels, mode) = (request.labels, request.mode);
+    let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode };
+    let limit = shared.limit_of_wish(rules, &wish);
+    let breakers = &shared.books.breakers;
+    let breaker = || breakers.ask(shared.now(), id, plugins.iter().copied(), Some(target));
+    let breaker = if mode == Mode::Act { breaker() } else { None };
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err().filter(|_| !request.queues),
@@ -421,6 +445,8 @@ fn admit(
         alert_over: false,
         halted: halted.as_deref(),
         windows: &windows.decisions,
+        breaker: breaker.as_deref(),
+        limit: limit.as_ref(),
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
     if admitted.is_err() && reserved.is_ok() {

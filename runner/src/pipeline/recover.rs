@@ -9,7 +9,6 @@ use staunch_core::run::{Run, State};
 use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
-use super::live::LiveRun;
 use super::shared::Shared;
 use super::{OpenError, RecordError, views};
 use crate::journal::ViewQuery;
@@ -49,8 +48,12 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
     let count = open.len();
+    let open: Vec<Arc<Run>> = open.into_iter().map(Arc::new).collect();
+    // Before any run goes on: what each holds counts against the others.
+    shared.restore_books(&open).await?;
+    shared.restore_standings().await?;
     for run in open {
-        take_up(shared, run).await?;
+        take_up(shared, Arc::unwrap_or_clone(run)).await?;
     }
     Ok(count)
 }
@@ -101,7 +104,7 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     drop(shared.runs.reserve(&run.runbook, &target, &run.id));
     let state = run.state;
     let replay = can_replay(&run);
-    let live = LiveRun::new(run.clone(), about, shared.scribe.clone());
+    let live = shared.live(run.clone(), about);
     if let Some(reason) = &run.given_up {
         // Somebody ended it while it acted: it gets no further effect after the restart either.
         live.stop(reason.code, reason.message.clone());

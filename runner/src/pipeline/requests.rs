@@ -182,7 +182,7 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
         return Err(error.into());
     }
     let run = new.run.clone();
-    let live = LiveRun::new(new.run, None, shared.scribe.clone());
+    let live = shared.live(new.run, None);
     shared.launch(live, Start::Fresh(new.permit, new.place));
     Ok(run)
 }

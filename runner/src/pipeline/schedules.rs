@@ -260,7 +260,7 @@ async fn run(
         shared.runs.release(&runbook.name, target, &new.run.id);
         return Err(error.into());
     }
-    let live = LiveRun::new(new.run, None, shared.scribe.clone());
+    let live = LiveRun::new(new.run, None, shared.scribe.clone(), Arc::clone(&shared.books));
     shared.launch(live, Start::Fresh(new.permit, new.place));
     Ok(())
 }

@@ -15,10 +15,11 @@ use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::policy::{Policies, Runbook};
 use staunch_core::record::{AlertRecord, Known, Standing};
-use staunch_core::run::{Ask, Run};
+use staunch_core::run::{Ask, Mode, Run};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::books::Books;
 use super::drive::Start;
 use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
@@ -94,10 +95,11 @@ impl Throttle {
 pub(super) struct Shared {
     pub(super) scribe: Scribe,
     pub(super) sandbox: Arc<Sandbox>,
-    pub(super) plugins: Plugins,
+    pub(super) plugins: Arc<Plugins>,
     pub(super) tokens: Tokens,
     pub(super) alerts: Alerts,
     pub(super) runs: Runs,
+    pub(super) books: Arc<Books>,
     pub(super) turns: Turns,
     pub(super) tracker: TaskTracker,
     pub(super) halts: Arc<KillSwitch>,
@@ -156,6 +158,11 @@ impl Shared {
             run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
         let holders = plugins.flat_map(|plugin| self.plugins.holders(plugin.signers()));
         holders.filter_map(|signer| signer.person).collect()
+    }
+
+    /// A run in memory whose beginning is in the journal.
+    pub(super) fn live(&self, run: Run, about: Option<Alert>) -> Arc<LiveRun> {
+        LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books))
     }
 
     /// Begins to drive a run.
@@ -231,6 +238,8 @@ impl Shared {
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
         let halted = self.halted_run(&run);
         let windows = self.windows_over_run(&run);
+        let limit = self.limit_of(&run);
+        let breaker = self.breaker_of(&run);
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
@@ -238,8 +247,18 @@ impl Shared {
             alert_over: over,
             halted: halted.as_deref(),
             windows: &windows.decisions,
+            breaker: breaker.as_deref(),
+            limit: limit.as_ref(),
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
+    }
+
+    /// The open breaker that a run would have to pass.
+    fn breaker_of(&self, run: &Run) -> Option<String> {
+        let plugins = run.steps.iter().map(|step| step.plugin.as_str());
+        let target = run.target.as_deref();
+        let asks = run.mode == Mode::Act;
+        asks.then(|| self.books.breakers.ask(self.now(), &run.id, plugins, target)).flatten()
     }
 
     /// The question that the runbook's gate puts to people.

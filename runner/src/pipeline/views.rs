@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use staunch_core::decision::Code;
 use staunch_core::event::{Event, Fact};
 use staunch_core::halt::Halt;
 use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
+use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::Run;
+use staunch_core::run::{Mode, Outcome, Run};
 use staunch_core::schedule::ScheduleRecord;
 use staunch_core::silence::{Silence, Silences};
+use staunch_core::standing::{Ended, Record, Settings};
 
+use super::breakers::{BreakerRecord, Whose};
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
@@ -25,6 +30,13 @@ pub const ALERT: &str = "alert";
 pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
+
+/// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
+/// plugin, target.
+pub const ACTION: &str = "action";
+
+/// The kind of rows that hold circuit breakers, as they were when their state changed last: keys are plugin, target.
+pub const BREAKER: &str = "breaker";
 
 /// The kind of rows that hold halts: keys are the scope's kind, and the name in it.
 pub const HALT: &str = "halt";
@@ -55,7 +67,24 @@ pub struct PluginRecord {
     /// Its place on the trust ladder.
     pub standing: Standing,
     /// When it was installed.
-    pub installed_at: chrono::DateTime<chrono::Utc>,
+    pub installed_at: DateTime<Utc>,
+    /// What its runs came to, and how it moved.
+    pub record: Record,
+}
+
+/// The record of a version that stands here from its installation on; `chosen`: who chose that, and why.
+#[must_use]
+pub fn first_record(
+    standing: Standing,
+    at: DateTime<Utc>,
+    name: &str,
+    digest: Digest,
+    chosen: Option<(&str, &str)>,
+) -> Record {
+    let settings = Settings { initial: standing, ..Settings::default() };
+    let chosen = chosen.filter(|(_, reason)| !reason.trim().is_empty());
+    let chosen = chosen.map(|(by, reason)| (standing, by, reason));
+    Record::begin(&settings, at, name, digest, None, chosen).expect("a choice without a reason was left out")
 }
 
 fn doc<T: Serialize>(value: &T) -> Vec<u8> {
@@ -91,6 +120,102 @@ pub fn run(run: &Run) -> ViewRow {
 #[must_use]
 pub fn run_at_rest(known: &Run) -> Option<ViewRow> {
     known.state.is_at_rest().then(|| run(known))
+}
+
+/// What counts of a run that is over: for limits, breakers and standing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// The run.
+    pub run: RunId,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How.
+    pub outcome: Outcome,
+    /// Its reason.
+    pub code: Code,
+    /// Its target.
+    pub target: Option<String>,
+    /// The plugins that acted, or trapped.
+    pub acted: Vec<Acted>,
+    /// Its part of the limits; `None` where it intended no effect.
+    pub taken: Option<Reservation>,
+}
+
+/// A plugin that acted, or trapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Its name.
+    pub name: String,
+    /// Its exact bytes.
+    pub digest: Digest,
+    /// What the run says about it.
+    pub ended: Ended,
+}
+
+impl Action {
+    /// What counts of a run; `None` while it is not over, and where it was to plan only or came to nothing.
+    #[must_use]
+    pub fn of(run: &Run) -> Option<Self> {
+        let (at, outcome) = run.ended_at.zip(run.outcome)?;
+        if run.mode == Mode::Plan {
+            return None;
+        }
+        let acted = run.steps.iter().enumerate().filter_map(|(index, step)| {
+            let ended = Ended::of(run, index, false)?;
+            Some(Acted { name: step.plugin.clone(), digest: step.plugin_digest, ended })
+        });
+        let acted: Vec<Acted> = acted.collect();
+        let taken = Reservation::of(run);
+        if acted.is_empty() && taken.is_none() {
+            return None;
+        }
+        let code = run.reason.as_ref().map_or(Code::Internal, |reason| reason.code);
+        Some(Self { run: run.id.clone(), at, outcome, code, target: run.target.clone(), acted, taken })
+    }
+}
+
+/// The row of what counts of a run that is over: the beginning of its id is the time of its end.
+#[must_use]
+pub fn action(run: &Run) -> Option<ViewRow> {
+    let action = Action::of(run)?;
+    Some(ViewRow {
+        kind: ACTION,
+        id: format!("{:016x}-{}", action.at.timestamp_micros().max(0), run.id),
+        state: action.outcome.as_str().to_owned(),
+        keys: [
+            Some(run.runbook.clone()),
+            run.steps.first().map(|step| step.plugin.clone()),
+            run.target.clone(),
+        ],
+        doc: doc(&action),
+    })
+}
+
+/// The row of a circuit breaker.
+#[must_use]
+pub fn breaker(record: &BreakerRecord) -> ViewRow {
+    ViewRow {
+        kind: BREAKER,
+        id: record.whose.to_string(),
+        state: record.breaker.state().as_str().to_owned(),
+        keys: [Some(record.whose.plugin.clone()), record.whose.target.clone(), None],
+        doc: doc(record),
+    }
+}
+
+/// The breaker that a `breaker-changed` event tells of; `None` where its payload was removed.
+#[must_use]
+pub fn breaker_changed(event: &Event) -> Option<BreakerRecord> {
+    let Fact::BreakerChanged(leaf, outside) = &event.fact else { return None };
+    let outside = outside.get()?;
+    let whose = Whose { plugin: leaf.plugin.clone(), target: outside.target.clone() };
+    Some(BreakerRecord { whose, breaker: outside.breaker.clone(), at: event.at })
+}
+
+/// The rows that an event of a run changes.
+#[must_use]
+pub fn of_run(known: &Run) -> Vec<ViewRow> {
+    run_at_rest(known).into_iter().chain(action(known)).collect()
 }
 
 /// The row of an alert.
@@ -179,6 +304,7 @@ pub struct Fold {
     halts: HashMap<HaltId, Halt>,
     silences: Silences,
     schedules: HashMap<String, ScheduleRecord>,
+    plugins: HashMap<String, PluginRecord>,
 }
 
 impl Fold {
@@ -209,7 +335,8 @@ impl Fold {
             (Fact::ScheduleSet(..) | Fact::OccurrenceDue(..) | Fact::OccurrenceMissed(..), _, _) => {
                 self.schedule(event)
             }
-            (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
+            (Fact::BreakerChanged(..), _, _) => breaker_changed(event).iter().map(breaker).collect(),
+            (Fact::PluginInstalled(..) | Fact::PluginMoved(..), _, _) => self.plugin(event),
             (Fact::RunCreated(..), Some(id), _) => {
                 let Some(begun) = Run::begin(event) else { return Vec::new() };
                 let row = run(&begun);
@@ -221,11 +348,11 @@ impl Fold {
                 if known.apply(event).is_err() {
                     return Vec::new();
                 }
-                let row = run_at_rest(known);
+                let rows = of_run(known);
                 if known.ended_at.is_some() {
                     self.runs.remove(id);
                 }
-                row.into_iter().collect()
+                rows
             }
             _ => Vec::new(),
         }
@@ -269,6 +396,24 @@ impl Fold {
         vec![row]
     }
 
+    fn plugin(&mut self, event: &Event) -> Vec<ViewRow> {
+        if let Some(begun) = installed(event) {
+            let row = plugin(&begun);
+            self.plugins.insert(begun.name.clone(), begun);
+            return vec![row];
+        }
+        let Fact::PluginMoved(leaf, outside) = &event.fact else { return Vec::new() };
+        let Some(known) = self.plugins.get_mut(&leaf.plugin) else { return Vec::new() };
+        if let Some((_, standing)) = Standing::WORDS.iter().find(|(word, _)| *word == leaf.to) {
+            known.standing = *standing;
+        }
+        known.record = match outside.get() {
+            Some(outside) => outside.record.clone(),
+            None => first_record(known.standing, event.at, &leaf.plugin, leaf.digest, None),
+        };
+        vec![plugin(known)]
+    }
+
     fn token(&mut self, event: &Event) -> Vec<ViewRow> {
         let changed = match &event.fact {
             Fact::TokenCreated(leaf, _) => {
@@ -306,9 +451,11 @@ pub fn token_created(event: &Event) -> Option<TokenRecord> {
 /// The record that a `plugin-installed` event makes.
 #[must_use]
 pub fn installed(event: &Event) -> Option<PluginRecord> {
-    let Fact::PluginInstalled(leaf, _) = &event.fact else { return None };
+    let Fact::PluginInstalled(leaf, outside) = &event.fact else { return None };
     let standing = Standing::WORDS.iter().find(|(word, _)| *word == leaf.standing)?.1;
+    let chosen = outside.get().and_then(|o| Some((o.by.as_str(), o.comment.as_deref()?)));
     Some(PluginRecord {
+        record: first_record(standing, event.at, &leaf.name, leaf.digest, chosen),
         name: leaf.name.clone(),
         version: leaf.version.clone(),
         release: leaf.release,

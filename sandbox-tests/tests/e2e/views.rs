@@ -34,6 +34,8 @@ fn work(stage: &Stage) {
     let _stays = daemon.post("/v1/silences", &silence).expect(201);
     let _over = daemon.delete(&format!("/v1/silences/{}", made["id"].as_str().unwrap())).expect(200);
     daemon.release(&daemon.halt(&json!("all")));
+    let by_hand = json!({ "reason": "a day's work" });
+    let _open = daemon.post("/v1/breakers/http-request@shop-9/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -76,7 +78,7 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin", "halt", "silence", "schedule"] {
+    for kind in ["run", "alert", "token", "plugin", "halt", "silence", "schedule", "action", "breaker"] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

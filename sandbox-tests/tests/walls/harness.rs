@@ -294,6 +294,7 @@ fn waiting() -> Run {
         decisions: Vec::new(),
         created_at: time(0),
         started_at: None,
+        acted_at: None,
         ended_at: None,
     }
 }

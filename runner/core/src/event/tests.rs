@@ -97,7 +97,7 @@ fn an_intent_reads_with_and_without_what_was_before() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 11] = [
+const GOLDEN: [(&str, &str); 13] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -118,6 +118,14 @@ const GOLDEN: [(&str, &str); 11] = [
     (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
     ("{}", r#"{"decisions":[],"runs":["run_00000000000000000000000000000007"]}"#),
     (r#"{"runbook":"r","calendar":"0 3 * * * UTC","from":"2026-01-31T03:00:00Z"}"#, ""),
+    (
+        r#"{"plugin":"p","from":"closed","to":"open","of_run":"run_00000000000000000000000000000007"}"#,
+        r#"{"target":"web-7","why":"w","by":null,"breaker":{"state":{"open":{"since":"2026-01-31T03:00:00Z","until":"2026-01-31T03:15:00Z","why":"w"}},"results":[],"opened":1,"latest":"2026-01-31T03:00:00Z"}}"#,
+    ),
+    (
+        r#"{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","from":"approve","to":"revoked","cause":"revoked","runs":[]}"#,
+        r#"{"message":"m","by":"ada","record":{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","standing":"revoked","since":"2026-01-31T03:00:00Z","runs":[],"moves":[],"canary":0,"latest":"2026-01-31T03:00:00Z"}}"#,
+    ),
 ];
 
 #[test]
@@ -134,6 +142,8 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "silence-expired",
         "alert-taken-up",
         "schedule-set",
+        "breaker-changed",
+        "plugin-moved",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::limit::{LimitName, Refusal};
 use crate::run::{Approval, Ask, State};
 
 pub(super) fn at(second: i64) -> DateTime<Utc> {
@@ -65,6 +66,7 @@ pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         decisions: Vec::new(),
         created_at: at(0),
         started_at: None,
+        acted_at: None,
         ended_at: None,
     }
 }
@@ -124,6 +126,12 @@ fn a_run_is_taken_up_again_only_while_its_approval_holds() {
 
 #[test]
 fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
+    let full = Stop::Refused(Refusal {
+        code: Code::Limit,
+        limit: LimitName::PerTarget,
+        message: "per_target: 1 of 1".to_owned(),
+        free_at: None,
+    });
     let free = PreGateFacts {
         target: Some("t"),
         unended: None,
@@ -131,6 +139,8 @@ fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
         alert_over: false,
         halted: None,
         windows: &[],
+        breaker: None,
+        limit: None,
     };
     let id = RunId::from_bits(1);
     let other = RunId::from_bits(2);
@@ -142,6 +152,8 @@ fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
         (PreGateFacts { alert_over: true, ..free }, Code::NoLongerNeeded),
         (PreGateFacts { halted: Some("stop"), ..free }, Code::Halt),
         (PreGateFacts { windows: std::slice::from_ref(&frozen), ..free }, Code::Window),
+        (PreGateFacts { breaker: Some("open"), ..free }, Code::Breaker),
+        (PreGateFacts { limit: Some(&full), ..free }, Code::Limit),
     ] {
         let refusals = pre_gate(at(0), &id, "r", &facts).unwrap_err();
         assert_eq!(refusals.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);

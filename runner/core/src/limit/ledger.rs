@@ -12,10 +12,13 @@ use super::judge::{self, Stop};
 use super::storm::Sightings;
 use crate::id::RunId;
 use crate::policy::duration;
-use crate::run::Outcome;
+use crate::run::{Outcome, Run};
 
 /// The most reservations that a ledger holds. Beyond it nothing is reserved: what cannot be counted is not done.
 pub const MOST_ROWS: usize = 100_000;
+
+/// The label that tells the service of an alert.
+pub const SERVICE: &str = "service";
 
 /// One run's part of the limits: a row that is stored with the events that change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,29 @@ impl Reservation {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
+    }
+
+    /// What a run holds, by what its events say; `None` where it holds nothing: it was never permitted to act, or
+    /// it ended without an effect having been intended.
+    #[must_use]
+    pub fn of(run: &Run) -> Option<Self> {
+        let reserved_at = run.started_at?;
+        let ended = run.ended_at.zip(run.outcome).map(|(at, outcome)| End { at, success: worked(outcome) });
+        if ended.is_some() && run.acted_at.is_none() {
+            return None;
+        }
+        let plugins: Vec<String> = run.steps.iter().map(|step| step.plugin.clone()).collect();
+        Some(Self {
+            run: run.id.clone(),
+            runbook: run.runbook.clone(),
+            plugins: distinct(&plugins),
+            target: run.target.clone(),
+            service: run.labels.get(SERVICE).cloned(),
+            reserved_at,
+            pending: ended.is_none() && run.acted_at.is_none(),
+            acted_at: run.acted_at,
+            ended,
+        })
     }
 
     fn latest(&self) -> DateTime<Utc> {
@@ -111,6 +137,12 @@ impl Horizon {
         horizon
     }
 
+    /// The longest time for which any action is kept after its end.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.runbooks.values().copied().max().unwrap_or_default().max(self.everywhere)
+    }
+
     /// How long an action of a runbook is kept after its end.
     #[must_use]
     pub fn of(&self, runbook: &str) -> Duration {
@@ -138,6 +170,14 @@ impl Ledger {
             ledger.put(row);
         }
         ledger
+    }
+
+    /// Takes up a row that it does not know: for actions that were not counted while no limit was in force.
+    pub fn take_up(&mut self, row: Reservation) {
+        if !self.rows.contains_key(&row.run) && self.rows.len() < MOST_ROWS {
+            self.latest = self.latest.max(Some(row.latest()));
+            self.put(row);
+        }
     }
 
     fn put(&mut self, row: Reservation) {
@@ -237,7 +277,7 @@ impl Ledger {
         // Where nobody said when it acted, it may have been as late as now.
         row.acted_at = row.acted_at.or(Some(now));
         row.pending = false;
-        row.ended = Some(End { at: now, success: matches!(outcome, Outcome::Fixed | Outcome::Done) });
+        row.ended = Some(End { at: now, success: worked(outcome) });
         self.put(row);
         self.rows.get(run)
     }
@@ -325,6 +365,10 @@ impl Ledger {
         let all = self.open().chain(self.ended_after(start));
         all.filter(move |row| row.counts_at(now) > start)
     }
+}
+
+fn worked(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Fixed | Outcome::Done)
 }
 
 fn distinct(plugins: &[String]) -> Vec<String> {

@@ -8,7 +8,8 @@ use crate::id::RunId;
 use crate::run::{Mode, Outcome, Run};
 
 /// The end of a run, as far as the standing of one of its plugins is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ended {
     /// The run.
     pub run: RunId,
