@@ -19,7 +19,7 @@ use crate::keys;
 use crate::pipeline::Rules;
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
-use crate::sandbox::{Grants, ProbeGrants};
+use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
 /// All that a configuration leads to, checked and compiled.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Checked {
     pub(super) rules: Rules,
     pub(super) sources: BTreeMap<String, Arc<Source>>,
     pub(super) trust: TrustPolicy,
+    pub(super) roots: Vec<Root>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -47,6 +48,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     let trust = trust(&config).unwrap_or_else(|found| {
         note(found);
         TrustPolicy { keys: Vec::new(), threshold: 1 }
+    });
+    let roots = roots(&config).unwrap_or_else(|found| {
+        note(found);
+        Vec::new()
     });
     let (policies, digest) = match policies(&config.policies) {
         Ok((policies, digest)) => (Some(policies), digest),
@@ -81,7 +86,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
                 config,
             };
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
-            Ok(Checked { rules, sources, trust, warnings })
+            Ok(Checked { rules, sources, trust, roots, warnings })
         }
         _ => {
             problems.extend(warnings);
@@ -116,6 +121,21 @@ fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
     Ok((Policies::load(&files)?, digest))
 }
 
+/// Who may vouch for https targets, beside the system's authorities.
+fn roots(config: &Config) -> Result<Vec<Root>, Vec<Problem>> {
+    let mut roots = Vec::new();
+    let mut problems = Vec::new();
+    for file in &config.tls_ca {
+        match read_roots(file) {
+            Ok(found) => roots.extend(found),
+            Err(error) => {
+                problems.push(config.problem(Position::START, format!("tls.ca: {}", chain(&error))))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(roots) } else { Err(problems) }
+}
+
 /// Whose signatures count.
 pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -126,6 +146,7 @@ pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
                 key: public,
                 prefixes: key.prefixes.clone(),
                 not_after: key.expires,
+                person: key.person.clone(),
             }),
             Err(error) => {
                 problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error))))

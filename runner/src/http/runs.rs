@@ -1,5 +1,7 @@
 //! Runs: looking, starting, and what people decide about them.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -36,9 +38,10 @@ pub(super) fn limit(wanted: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-pub(super) fn cursor(after: Option<&str>) -> Result<Option<Cursor>, Problem> {
+/// Where a page of things with such ids begins.
+pub(super) fn cursor<I: FromStr>(after: Option<&str>) -> Result<Option<Cursor>, Problem> {
     let parse = |text: &str| {
-        text.parse::<Cursor>().map_err(|_| {
+        Cursor::among::<I>(text).ok_or_else(|| {
             let detail = "after: not the `next` of an earlier page";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("after")
         })
@@ -83,7 +86,7 @@ pub(super) async fn list(
     let listing = Listing {
         state: query.state,
         keys: [query.runbook, query.plugin, query.target],
-        after: cursor(query.after.as_deref())?,
+        after: cursor::<RunId>(query.after.as_deref())?,
         limit: limit(query.limit)?,
     };
     let listed = app.pipeline().runs(listing).await?;

@@ -93,7 +93,7 @@ pub(super) async fn list(
     }
     let listing = Listing {
         state: state.map(str::to_owned),
-        after: cursor(query.after.as_deref())?,
+        after: cursor::<SilenceId>(query.after.as_deref())?,
         limit: limit(query.limit)?,
         ..Listing::default()
     };

@@ -11,8 +11,10 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod doubt;
 mod drive;
 pub mod halts;
+mod history;
 mod hold;
 mod index;
 mod job;
@@ -185,6 +187,12 @@ impl Listing {
 }
 
 impl Cursor {
+    /// The place that a text names in a listing of things with such ids; `None` where it is no such id.
+    #[must_use]
+    pub fn among<I: std::str::FromStr>(text: &str) -> Option<Self> {
+        text.parse::<I>().ok().map(|_| Self::behind(text))
+    }
+
     /// The place behind an item.
     fn behind(id: &str) -> Self {
         Self(ViewCursor { id: id.to_owned() })
@@ -198,21 +206,9 @@ impl Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{CURSOR}{}", self.0.id)
+        f.write_str(&self.0.id)
     }
 }
-
-impl std::str::FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let id = text.strip_prefix(CURSOR).filter(|id| !id.is_empty()).ok_or(())?;
-        Ok(Self(ViewCursor { id: id.to_owned() }))
-    }
-}
-
-/// What a cursor begins with, lest anything else be taken for one.
-const CURSOR: &str = "after-";
 
 /// The cursor behind a full page's last row; a page that is not full is the last one.
 fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
@@ -501,11 +497,7 @@ impl Pipeline {
             return Ok(live);
         }
         match self.run(id).await? {
-            Some(run) => {
-                let outcome = run.outcome.map_or("nothing", staunch_core::run::Outcome::as_str);
-                let message = format!("the run has ended: {outcome}");
-                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Cancelled, message)))
-            }
+            Some(run) => Err(requests::asks_nobody(&run)),
             None => Err(Refusal::NotFound { what: "run", id: id.to_string() }),
         }
     }
@@ -571,6 +563,11 @@ impl Pipeline {
         secrets: std::collections::BTreeMap<String, secrecy::SecretString>,
     ) -> Result<(), crate::sandbox::SecretError> {
         self.0.sandbox.replace_secrets(secrets)
+    }
+
+    /// Other authorities that https targets may be vouched for by, beside the system's.
+    pub fn replace_roots(&self, roots: Vec<crate::sandbox::Root>) {
+        self.0.sandbox.replace_roots(roots);
     }
 
     /// The entries of a run with their payloads, in order.

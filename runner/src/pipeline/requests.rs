@@ -20,7 +20,7 @@ use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{self, End, Start};
-use super::ledger::recorded_steps;
+use super::history::past_of;
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::receive::{Request, new_run};
@@ -256,8 +256,7 @@ fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
 /// Whether the run waits, and the person counts.
 fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusal> {
     let Some(ask) = run.ask.as_ref().filter(|_| matches!(run.state, State::Waiting | State::Parked)) else {
-        let message = format!("the run is {} and asks nobody", run.state.as_str());
-        return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+        return Err(asks_nobody(run));
     };
     if shared.now() >= ask.expires {
         return Err(Refusal::Conflict(Reason::new(
@@ -274,6 +273,15 @@ fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusa
     })
 }
 
+/// Why nothing can be decided about a run that puts no question.
+pub(super) fn asks_nobody(run: &Run) -> Refusal {
+    let reason = match run.outcome {
+        Some(outcome) => Reason::new(Code::AlreadyEnded, format!("the run has ended: {}", outcome.as_str())),
+        None => Reason::new(Code::NotWaiting, format!("the run is {} and asks nobody", run.state.as_str())),
+    };
+    Refusal::Conflict(reason)
+}
+
 fn gate_of(ask: &Ask) -> Gate {
     Gate {
         approvals: ask.approvals,
@@ -287,7 +295,7 @@ fn gate_of(ask: &Ask) -> Gate {
 pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
-    let done = recorded_steps(&events, run);
+    let done = past_of(&events, run, shared.now());
     let planned = planning::plan_after(shared, live, run, permit, done)
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
@@ -377,8 +385,7 @@ pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<Stri
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
-                let message = format!("the run is {} and asks nobody", run.state.as_str());
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+                return Err(asks_nobody(run));
             }
             Ok(vec![given_up(run, person, Outcome::Rejected, (Code::Rejected, "a person said no"), comment)])
         })
@@ -411,7 +418,7 @@ pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<Stri
     let run = live
         .decide(Wait::Durable, |run| {
             if run.state == State::Ended {
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, "the run has ended")));
+                return Err(asks_nobody(run));
             }
             Ok(vec![given_up(
                 run,
@@ -460,7 +467,7 @@ fn settlement(
     };
     let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
         let message = "the run has no such effect in doubt".to_owned();
-        return Err(Refusal::Conflict(Reason::new(Code::InDoubt, message)));
+        return Err(Refusal::Conflict(Reason::new(Code::NotInDoubt, message)));
     };
     let (status, answer) = match request.outcome {
         Settlement::Done => {
@@ -492,7 +499,8 @@ fn settlement(
     };
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
-    if doubts.len() == 1 && goes_on {
+    // A run that also asks about a new plan goes on when that is approved.
+    if doubts.len() == 1 && goes_on && run.ask.is_none() {
         facts.push(drive::resumed());
     }
     Ok(facts)

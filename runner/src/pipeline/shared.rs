@@ -150,11 +150,12 @@ impl Shared {
         self.rules().config.workers.saturating_sub(self.workers.available_permits())
     }
 
-    /// Key ids of the signatures of a run's plugins.
+    /// The people who signed a run's plugins, as far as the configuration says whose the keys are.
     pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
         let plugins =
             run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
-        plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
+        let holders = plugins.flat_map(|plugin| self.plugins.holders(plugin.signers()));
+        holders.filter_map(|signer| signer.person).collect()
     }
 
     /// Begins to drive a run.
