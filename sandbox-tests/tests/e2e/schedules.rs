@@ -77,7 +77,7 @@ fn each_occurrence_runs_once_or_is_missed_with_its_reason() {
     let of = |run: &Value| run["id"] == last["run"];
     assert!(known == last || runs(&daemon, "tick").len() == 2, "{known} and {last}");
     assert_eq!(runs(&daemon, "tick").iter().filter(|run| of(run)).count(), 1);
-    let at = |run: &Value| run["created_at"].as_str().unwrap()[..16].to_owned();
+    let at = |run: &Value| run["created_at"].as_str().unwrap().chars().take(16).collect::<String>();
     let mut minutes: Vec<String> = runs(&daemon, "tick").iter().map(at).collect();
     let all = minutes.len();
     minutes.dedup();

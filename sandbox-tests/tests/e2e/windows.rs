@@ -45,8 +45,8 @@ fn what_maintenance_kept_quiet_is_taken_up_when_it_ends_if_it_still_fires() {
     let ends = in_seconds(6);
     window(&stage, "maintenance", ends, "    targets: ['shop-*']\n");
     let daemon = stage.home.serve();
-    let (one, two) = (Firing::new(ALERT, "shop-1"), Firing::new(ALERT, "shop-2"));
-    let entries = daemon.alerts(&[one.clone(), two.clone(), Firing::new(ALERT, "other-3")]);
+    let two = Firing::new(ALERT, "shop-2");
+    let entries = daemon.alerts(&[Firing::new(ALERT, "shop-1"), two.clone(), Firing::new(ALERT, "other-3")]);
     let runs: Vec<usize> = entries.iter().map(|entry| entry["runs"].as_array().unwrap().len()).collect();
     assert_eq!(runs, [0, 0, 1], "{entries:?}");
     let decision = daemon.decision(&entries[0], "window");
