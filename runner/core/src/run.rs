@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::decision::{Code, Decision, Reason};
+use crate::decision::{Code, Decision, Outcome as Passed, Reason, Stage};
 use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
 use crate::event::{Event, Fact, payload};
 use crate::id::{AlertId, Digest, RunId};
@@ -451,6 +451,10 @@ impl Run {
             self.approvals.clear();
             self.told = 0;
         }
+        for kept in &mut self.approvals {
+            // The question and the plan are the same under the rules of now: the approval holds for these too.
+            kept.policy = Some(leaf.policy);
+        }
         self.plan = Some(leaf.plan);
         self.policy = leaf.policy;
         self.planned_at = Some(at);
@@ -473,12 +477,28 @@ impl Run {
     }
 
     fn permitted(&mut self, at: DateTime<Utc>, approved: bool) {
+        if approved {
+            let granted = self.granted(at);
+            self.trace(&[granted]);
+        }
         self.state = State::Running;
         self.approved = approved;
         self.started_at = self.started_at.or(Some(at));
         self.ask = None;
         self.question = None;
         self.reason = None;
+    }
+
+    /// Who let it act.
+    fn granted(&self, at: DateTime<Utc>) -> Decision {
+        let (code, message) = match self.passes_quorum() {
+            Some(by) => (Code::GlassBroken, format!("{by} broke the glass")),
+            None => {
+                let names: Vec<&str> = self.approvals.iter().map(|approval| approval.by.as_str()).collect();
+                (Code::Approved, format!("approved by {}", names.join(", ")))
+            }
+        };
+        Decision::new(at, Stage::Gate, &self.runbook, Passed::Pass, code, message)
     }
 
     fn intended(&mut self, leaf: &crate::event::EffectIntended, outside: Option<&payload::EffectIntended>) {

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::{Config, read_policy_files};
 use crate::intake::Source;
 use crate::keys;
-use crate::pipeline::Rules;
+use crate::people::Tokens;
+use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
 use crate::sandbox::{Grants, ProbeGrants};
@@ -207,10 +208,39 @@ fn print(problems: &[Problem], output: &Output) {
     }
 }
 
-pub(super) fn run(path: &Path, output: &Output) -> Done {
+/// What is wrong with gates, measured by the people who have access tokens. Only where no daemon has the data: it warns
+/// of the same itself, and tokens may be made while it runs.
+async fn gates(rules: &Rules) -> Result<Vec<Problem>, Failure> {
+    if !rules.config.data.join("journal.db").exists() {
+        return Ok(Vec::new());
+    }
+    let Some(scribe) = local::scribe(&rules.config).await? else { return Ok(Vec::new()) };
+    let tokens = Tokens::default();
+    let mut after = None;
+    loop {
+        let listing = Listing { state: Some("good".to_owned()), after, limit: 500, ..Listing::default() };
+        let listed = list_tokens(scribe.journal(), listing).await;
+        let listed = listed.map_err(|error| Failure::Usage(chain(&error)))?;
+        listed.items.into_iter().for_each(|record| tokens.put(record));
+        after = listed.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(impossible_gates(&rules.policies, tokens.everybody(scribe.clock().now())))
+}
+
+pub(super) async fn run(path: &Path, output: &Output) -> Done {
     local::must_exist(path)?;
     let (problems, failed) = match load(path) {
-        Ok(checked) => (checked.warnings, false),
+        Ok(checked) => {
+            let gates = gates(&checked.rules).await.unwrap_or_else(|failure| {
+                output.note(&format!("gates are not measured by the access tokens: {failure}"));
+                Vec::new()
+            });
+            let failed = !gates.is_empty();
+            (gates.into_iter().chain(checked.warnings).collect(), failed)
+        }
         Err(problems) => (problems, true),
     };
     print(&problems, output);

@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde_json::{Value, json};
 
 use super::alerts::why;
-use super::args::{Connection, RunsArgs, RunsCommand};
+use super::args::{Connection, Part, RunsArgs, RunsCommand};
 use super::client::Client;
 use super::output::{Output, safe};
 use super::{Done, Failure};
@@ -54,12 +54,42 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
                 output,
             );
         }
+        RunsCommand::Takeover { id, comment } => {
+            let path = format!("/v1/runs/{id}/takeover");
+            show(&client.post(&path, &json!({ "comment": comment })).await?, output);
+        }
+        RunsCommand::BreakGlass { id, plan, reason } => {
+            let path = format!("/v1/runs/{id}/break-glass");
+            show(&client.post(&path, &json!({ "plan": plan, "reason": reason })).await?, output);
+        }
+        RunsCommand::Justifications { reviewed, part } => justifications(&client, reviewed, &part, output).await?,
+        RunsCommand::Review { id, comment, unjustified } => {
+            let path = format!("/v1/justifications/{id}/review");
+            let body = json!({ "comment": comment, "justified": !unjustified });
+            show(&client.post(&path, &body).await?, output);
+        }
         RunsCommand::Settle { id, outcome, effect, answer, comment } => {
             let answer = answer.as_deref().map(|text| parse_json("--answer", text)).transpose()?;
             let body = json!({ "outcome": outcome, "effect": effect, "answer": answer, "comment": comment });
             show(&client.post(&format!("/v1/runs/{id}/settle"), &body).await?, output);
         }
     }
+    Ok(())
+}
+
+async fn justifications(client: &Client, reviewed: bool, part: &Part, output: &Output) -> Done {
+    let state = reviewed.then(|| "reviewed".to_owned());
+    let listed = client.list("/v1/justifications", &[("state", state)], part).await?;
+    let columns = [
+        ("RUN", "/run"),
+        ("RUNBOOK", "/runbook"),
+        ("TARGET", "/target"),
+        ("BY", "/by"),
+        ("AT", "/at"),
+        ("REASON", "/reason"),
+        ("REVIEWED BY", "/review/by"),
+    ];
+    output.part(&listed, &columns);
     Ok(())
 }
 
@@ -135,6 +165,12 @@ fn described(run: &Value) -> String {
     ];
     if run.pointer("/reason/code").is_some() {
         lines.push(format!("reason   {}: {}", text("/reason/code"), text("/reason/message")));
+    }
+    if let Some(missing) = run.pointer("/quorum/missing").and_then(Value::as_u64) {
+        let names = run.pointer("/quorum/counted").and_then(Value::as_array).into_iter().flatten();
+        let names: Vec<String> = names.filter_map(Value::as_str).map(safe).collect();
+        let by = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        lines.push(format!("asks     approved by {by}, {missing} missing"));
     }
     if run.pointer("/plan/digest").is_some() {
         lines.push(format!("plan     {}", text("/plan/digest")));

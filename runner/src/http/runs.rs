@@ -92,7 +92,7 @@ pub(super) async fn list(
 }
 
 /// The run of a path, with the caller's right to it checked.
-async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Result<Run, Problem> {
+pub(super) async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Result<Run, Problem> {
     let missing = || Problem::not_found("run", id);
     let run_id: RunId = id.parse().map_err(|_| missing())?;
     // The right to read comes first: who may not read is not told what exists.
@@ -105,6 +105,19 @@ async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Res
     Ok(run)
 }
 
+/// A run with what its approvals are worth now.
+pub(super) fn shown(app: &App, run: &Run) -> RunShape {
+    let quorum = app.pipeline().quorum(run);
+    RunShape { quorum: quorum.as_ref().map(shapes::quorum), ..shapes::run(run) }
+}
+
+/// The digest of a plan that was shown.
+pub(super) fn digest(plan: &str) -> Result<Digest, Problem> {
+    plan.parse().map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("plan: {error}")).at("plan")
+    })
+}
+
 /// One run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs",
     responses((status = 200, body = RunShape), (status = 401, body = Problem), (status = 404, body = Problem)))]
@@ -113,7 +126,7 @@ pub(super) async fn show(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<RunShape>, Problem> {
-    Ok(Json(shapes::run(&find(&app, &caller, &id, PersonAction::Read).await?)))
+    Ok(Json(shown(&app, &find(&app, &caller, &id, PersonAction::Read).await?)))
 }
 
 /// What the journal holds of a run: leaves and payloads, in order.
@@ -215,7 +228,7 @@ pub(super) async fn approvals(State(app): State<App>, caller: Caller) -> Result<
     for state in [RunState::Waiting, RunState::Parked] {
         let state = Some(state.as_str().to_owned());
         let listed = app.pipeline().runs(Listing { state, limit: MAX_PAGE, ..Listing::default() }).await?;
-        items.extend(listed.items.iter().map(|run| json!(shapes::run(run))));
+        items.extend(listed.items.iter().map(|run| json!(shown(&app, run))));
     }
     Ok(Json(Page { items, next: None }))
 }
@@ -263,7 +276,7 @@ pub(super) struct ApproveRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct CommentRequest {
     /// What they say.
-    comment: Option<String>,
+    pub(super) comment: Option<String>,
 }
 
 /// Approves the plan that was shown. 409 with the plan as it is now when it is no longer that one.
@@ -278,11 +291,9 @@ pub(super) async fn approve(
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::Approve).await?;
     let request = body(request)?;
-    let plan: Digest = request.plan.parse().map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("plan: {error}")).at("plan")
-    })?;
+    let plan = digest(&request.plan)?;
     let run = app.pipeline().approve(&run.id, caller.0, plan, request.comment).await?;
-    Ok(Json(shapes::run(&run)))
+    Ok(Json(shown(&app, &run)))
 }
 
 /// Says no.

@@ -138,7 +138,8 @@ impl LiveRun {
         for fact in facts {
             let event = self.scribe.event(Some(&self.id), self.alert.as_ref(), fact);
             next.apply(&event)?;
-            let views = views::run_at_rest(&next).into_iter().collect();
+            let justification = views::justification(&next, &event.fact);
+            let views = views::run_at_rest(&next).into_iter().chain(justification).collect();
             lines.push(Line { event: Arc::new(event), views });
         }
         match wait {

@@ -11,7 +11,9 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod by_hand;
 mod drive;
+mod escalation;
 pub mod halts;
 mod hold;
 mod index;
@@ -20,6 +22,7 @@ mod ledger;
 pub mod live;
 mod planning;
 pub mod plugins;
+mod quorum;
 mod receive;
 mod recover;
 mod requests;
@@ -56,6 +59,8 @@ use plugins::{PluginSet, Plugins};
 use scribe::{Line, Scribe, ScribeError};
 use shared::Shared;
 
+pub use by_hand::JustificationQuery;
+pub use quorum::impossible_gates;
 pub use receive::Accepted;
 pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
 pub use shared::Rules;
@@ -291,6 +296,7 @@ impl Pipeline {
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
+            reviews: tokio::sync::Mutex::default(),
             refusals: shared::Throttle::default(),
             waiting: Arc::default(),
         });
@@ -460,8 +466,8 @@ impl Pipeline {
     /// # Errors
     /// When the run waits for nobody.
     pub async fn reject(&self, id: &RunId, person: Person, comment: Option<String>) -> Result<Run, Refusal> {
-        let live = self.live(id).await?;
-        self.whole(async move { requests::reject(&live, &person, comment).await }).await
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move { requests::reject(&shared, &live, &person, comment).await }).await
     }
 
     /// Ends a run that is no longer wanted.

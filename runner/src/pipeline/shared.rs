@@ -106,6 +106,8 @@ pub(super) struct Shared {
     pub(super) waiting: Arc<AtomicUsize>,
     /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
     pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
+    /// Held while a justification is reviewed: of a run that has ended there is no other lock.
+    pub(super) reviews: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -130,6 +132,11 @@ impl Shared {
         let rules = self.rules();
         let policies = rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest);
         Digest::of_parts(&[policies.as_bytes(), rules.config_digest.as_bytes()])
+    }
+
+    /// Whether a run was planned under other rules than those in force.
+    pub(super) fn rules_changed(&self, run: &Run) -> bool {
+        self.runbook(&run.runbook).is_none_or(|runbook| self.policy_digest(&runbook) != run.policy)
     }
 
     /// Executes a job when a worker is free: the one call of the sandbox.

@@ -9,7 +9,7 @@ use staunch_core::halt::Halt;
 use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::Run;
+use staunch_core::run::{Glass, Run};
 
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
@@ -30,6 +30,13 @@ pub const HALT: &str = "halt";
 pub const IN_FORCE: &str = "in-force";
 /// The state of the rows of halts that were released.
 pub const RELEASED: &str = "released";
+
+/// The kind of rows that hold the reasons for which somebody broke the glass: keys are the runbook and the person.
+pub const JUSTIFICATION: &str = "justification";
+/// The state of the rows of justifications that a second person has to look at yet.
+pub const OWED: &str = "owed";
+/// The state of the rows of justifications that a second person looked at.
+pub const REVIEWED: &str = "reviewed";
 
 /// What the journal says about an installed plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +145,46 @@ pub fn halt(halt: &Halt) -> ViewRow {
     }
 }
 
+/// One time that somebody broke the glass for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Justification {
+    /// The run.
+    pub run: RunId,
+    /// Its runbook.
+    pub runbook: String,
+    /// What it is about.
+    pub target: Option<String>,
+    /// Which time that the glass of this run was broken, from 0.
+    pub glass: u32,
+    /// Who, when and why, and what a second person found.
+    pub broken: Glass,
+}
+
+/// The row of the justification that an event about a run makes or changes; the run is as it is after it.
+#[must_use]
+pub fn justification(run: &Run, fact: &Fact) -> Option<ViewRow> {
+    let glass = match fact {
+        Fact::GlassBroken(..) => u32::try_from(run.glass.len()).ok()?.checked_sub(1)?,
+        Fact::JustificationReviewed(leaf, _) => leaf.glass,
+        _ => return None,
+    };
+    let broken = run.glass.get(glass as usize)?.clone();
+    let record = Justification {
+        run: run.id.clone(),
+        runbook: run.runbook.clone(),
+        target: run.target.clone(),
+        glass,
+        broken,
+    };
+    Some(ViewRow {
+        kind: JUSTIFICATION,
+        id: format!("{}-{glass}", run.id),
+        state: if record.broken.review.is_some() { REVIEWED } else { OWED }.to_owned(),
+        keys: [Some(record.runbook.clone()), Some(record.broken.by.clone()), None],
+        doc: doc(&record),
+    })
+}
+
 /// Folds the whole journal into rows: the proof that views hold nothing else, and the way to make them anew.
 #[derive(Debug, Default)]
 pub struct Fold {
@@ -176,11 +223,12 @@ impl Fold {
                 if known.apply(event).is_err() {
                     return Vec::new();
                 }
-                let row = run_at_rest(known);
-                if known.ended_at.is_some() {
+                let rows = run_at_rest(known).into_iter().chain(justification(known, &event.fact)).collect();
+                // A reason that is owed is reviewed after the end, too; nothing else follows it.
+                if known.ended_at.is_some() && known.justifications_owed().next().is_none() {
                     self.runs.remove(id);
                 }
-                row.into_iter().collect()
+                rows
             }
             _ => Vec::new(),
         }

@@ -69,25 +69,6 @@ pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
 }
 
 #[test]
-fn an_approval_counts_for_its_plan_in_time_and_once_a_person() {
-    let other = Digest::of(b"other plan");
-    for (needed, by, second, wanted) in [
-        (1, vec![("ada", plan())], 50, None),
-        (1, vec![], 50, Some(Code::Quorum)),
-        (1, vec![("ada", other)], 50, Some(Code::Quorum)),
-        (2, vec![("ada", plan()), ("ada", plan())], 50, Some(Code::Quorum)),
-        (2, vec![("ada", plan()), ("bob", plan())], 50, None),
-        (1, vec![("ada", plan())], 100, Some(Code::Expired)),
-    ] {
-        let got = permit_approved(&waiting(needed, &by), at(second));
-        assert_eq!(got.as_ref().err().map(|reason| reason.code), wanted, "{needed} {by:?} {second}");
-        if let Ok(permit) = got {
-            assert!(permit.approved() && permit.plan() == plan());
-        }
-    }
-}
-
-#[test]
 fn no_permit_alone_without_a_ruling_and_none_for_a_plan_only_run() {
     let mut run = waiting(1, &[]);
     assert!(permit_alone(&run, plan(), true).is_ok_and(|permit| !permit.approved()));
