@@ -11,13 +11,16 @@ mod e2e {
     mod crash;
     mod dedup;
     mod disk;
+    mod gate;
     mod halts;
     mod kill_switch;
     mod life;
+    mod races;
     mod real_alerts;
     mod refusals;
     mod repeated;
     mod road;
+    mod routes;
     mod service;
     mod tamper;
     mod unplanned;

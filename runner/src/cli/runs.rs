@@ -62,7 +62,9 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             let path = format!("/v1/runs/{id}/break-glass");
             show(&client.post(&path, &json!({ "plan": plan, "reason": reason })).await?, output);
         }
-        RunsCommand::Justifications { reviewed, part } => justifications(&client, reviewed, &part, output).await?,
+        RunsCommand::Justifications { reviewed, part } => {
+            justifications(&client, reviewed, &part, output).await?
+        }
         RunsCommand::Review { id, comment, unjustified } => {
             let path = format!("/v1/justifications/{id}/review");
             let body = json!({ "comment": comment, "justified": !unjustified });

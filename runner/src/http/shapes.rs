@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staunch_core::decision::Decision;
-use staunch_core::gate::Quorum;
 use staunch_core::effect::Effect;
+use staunch_core::gate::Quorum;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, Step};
 use utoipa::ToSchema;
 
 use crate::people::TokenRecord;
-use crate::pipeline::views::Justification;
 use crate::pipeline::halts::{FILE_ID, FileHalt};
+use crate::pipeline::views::Justification;
 
 /// A page of a listing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,9 +118,10 @@ pub fn run(run: &Run) -> RunShape {
 /// What the approvals of a run are worth.
 #[must_use]
 pub fn quorum(quorum: &Quorum) -> Value {
-    let uncounted = quorum.uncounted.iter().map(
-        |not| json!({ "by": not.by, "code": not.reason.code, "message": not.reason.message }),
-    );
+    let uncounted = quorum
+        .uncounted
+        .iter()
+        .map(|not| json!({ "by": not.by, "code": not.reason.code, "message": not.reason.message }));
     json!({
         "needed": quorum.needed,
         "counted": quorum.counted,

@@ -88,9 +88,8 @@ impl Shared {
         // Another token of the same person may have more roles: what counts is the one that was shown.
         let roles = RolesNow::Known(person.roles.clone());
         people.insert(person.name.clone(), PersonNow { person: one, roles });
-        let counts = self.with_quorum_facts(run, &people, |facts| {
-            gate::would_count(ask, &run.approvals, approval, facts)
-        });
+        let counts = self
+            .with_quorum_facts(run, &people, |facts| gate::would_count(ask, &run.approvals, approval, facts));
         counts.unwrap_or(Ok(())).map_err(|reason| match reason.code {
             Code::Role => Refusal::Forbidden(reason.message),
             Code::CommentNeeded => Refusal::Invalid { field: "comment", message: reason.message },
@@ -136,7 +135,8 @@ impl Pipeline {
 
 fn as_they_are(everybody: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, PersonNow> {
     let each = everybody.into_iter();
-    each.map(|(name, roles)| (name.clone(), PersonNow { person: name, roles: RolesNow::Known(roles) })).collect()
+    each.map(|(name, roles)| (name.clone(), PersonNow { person: name, roles: RolesNow::Known(roles) }))
+        .collect()
 }
 
 /// The runbooks whose gate these people, with their roles by name, could not pass.

@@ -226,8 +226,8 @@ mod tests {
 
     fn check(roles: &[&str], allowed: &[PersonAction]) {
         use PersonAction::{
-            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
+            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
         };
         let people = load(DEFAULT);
         let person = person(roles);
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn roles_may_what_they_are_for_and_no_more() {
         use PersonAction::{
-            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
+            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
         };
         let operator = [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Metrics];
         check(&[], &[]);
@@ -274,7 +274,8 @@ mod tests {
         check(&["operator"], &operator);
         check(&["author"], &[Read, Install]);
         check(&["auditor"], &[Read, Review, Export, Metrics]);
-        let rest = [BreakGlass, Review, Install, Reinstate, Revoke, ManageTokens, Export, Backup, Reload, NewEpoch];
+        let rest =
+            [BreakGlass, Review, Install, Reinstate, Revoke, ManageTokens, Export, Backup, Reload, NewEpoch];
         check(&["administrator"], &[&operator[..], &rest[..]].concat());
     }
 
