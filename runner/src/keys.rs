@@ -191,8 +191,8 @@ mod tests {
         .enumerate()
         {
             let file = dir.path().join(format!("{number}.pub"));
-            let bytes: Vec<u8> =
-                (0..32).map(|at| u8::from_str_radix(&point[2 * at..2 * at + 2], 16).unwrap()).collect();
+            let pairs = point.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            let bytes: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
             let key = VerifyingKey::from_bytes(&bytes.try_into().unwrap()).unwrap();
             write_new(&file, key.to_public_key_pem(LineEnding::LF).unwrap().as_bytes(), 0o644).unwrap();
             assert!(matches!(load_public(&file), Err(KeyError::Weak { .. })), "{point}");

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::id::{Digest, TokenId};
 use staunch_core::policy::Person;
-use staunch_core::policy::people::ROLES;
+use staunch_core::policy::people::{ROLES, is_person_name};
 
 /// What every token begins with, so that leaked ones can be searched for.
 pub const TOKEN_PREFIX: &str = "stn_";
@@ -90,7 +90,7 @@ pub fn new_token() -> String {
 /// # Errors
 /// What is wrong and what would be valid.
 pub fn check_token_request(name: &str, roles: &[String]) -> Result<(), String> {
-    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+    if !is_person_name(name) {
         return Err("name: 1 to 128 characters without control characters are valid".to_owned());
     }
     if roles.is_empty() {

@@ -138,6 +138,18 @@ impl Installation {
         fs::write(self.config(), text).unwrap();
     }
 
+    /// Says in the configuration whose the author's key is.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn trust_author_as(&self, person: &str) {
+        let key = "keys: [./keys/author.pub]";
+        let held = format!("keys: [{{ file: ./keys/author.pub, person: {person} }}]");
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(key), "{text}");
+        fs::write(self.config(), text.replace(key, &held)).unwrap();
+    }
+
     /// Writes a runbook.
     ///
     /// # Panics

@@ -7,9 +7,11 @@ mod walls {
     mod harness;
 
     mod broker;
+    mod crossing;
     mod egress;
     mod limits;
     mod linking;
     mod probes;
     mod replay;
+    mod tls;
 }

@@ -259,6 +259,12 @@ words! {
         Cancelled = "cancelled",
         /// A person took over.
         TakenOver = "taken-over",
+        /// The run waits for nobody, so there is nothing to decide about it.
+        NotWaiting = "not-waiting",
+        /// The run has ended, and nothing about it can be changed.
+        AlreadyEnded = "already-ended",
+        /// No such effect of the run is in doubt.
+        NotInDoubt = "not-in-doubt",
         /// The target is no name of a configured host, and the effect needs a host.
         TargetUnknown = "target-unknown",
         /// The members of the group are not known.
@@ -287,6 +293,8 @@ words! {
         Secret = "secret",
         /// The plan is no longer the one that was shown.
         PlanChanged = "plan-changed",
+        /// A reading that the run rests on answers otherwise than before.
+        ReadingChanged = "reading-changed",
         /// The effect is outside the plan.
         Unplanned = "unplanned",
         /// Nobody knows whether an effect happened.

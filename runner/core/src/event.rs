@@ -425,6 +425,9 @@ facts! {
             call: Call,
             /// Why, in the plugin's words.
             reason: String,
+            /// How that which it acts on was just before, where that tells later whether it happened.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            before: Option<Value>,
         }
     }
     /// What became of an intended effect.
@@ -465,6 +468,28 @@ facts! {
             call: Call,
             /// The answer.
             answer: Answer,
+        }
+    }
+    /// A reading that the run rests on was made again before the run went on, and answers otherwise: from this call
+    /// of the step on, its plugin is asked anew. What was done since stays done.
+    ReadingChanged = "reading-changed" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// How many of the step's calls before it still hold.
+            calls: u32,
+            /// The capability.
+            capability: String,
+            /// The function.
+            function: String,
+        }
+        payload {
+            /// The call.
+            call: Call,
+            /// What it answered.
+            before: Answer,
+            /// What it answers.
+            now: Answer,
         }
     }
     /// The broker refused a call.

@@ -17,6 +17,9 @@ pub use quorum::{
 /// How old a plan may be when it is approved; an older one is made again first.
 pub const PLAN_GOOD_FOR: TimeDelta = TimeDelta::seconds(60);
 
+/// How old a reading may be on which a run that is taken up again rests; an older one is made again first.
+pub const READING_GOOD_FOR: TimeDelta = TimeDelta::seconds(60);
+
 /// How long a parked run waits for people before it expires.
 pub const PARKED_FOR: TimeDelta = TimeDelta::hours(24);
 
@@ -152,6 +155,18 @@ pub fn permit_again(run: &Run) -> Result<ActPermit, Reason> {
     match (run.plan, run.started_at, run.ended_at) {
         (Some(plan), Some(_), None) => Ok(ActPermit::new(run.id.clone(), plan, run.approved)),
         _ => Err(Reason::new(Code::Internal, "the run was never permitted to act, or is over")),
+    }
+}
+
+/// As [`permit_again`], for a run that crosses from its journal into acting: what people said must still hold.
+///
+/// # Errors
+/// When the run was never permitted, is over, or its approval has expired; then people are asked again.
+pub fn permit_resumed(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reason> {
+    let permit = permit_again(run)?;
+    match run.approved_until.filter(|until| run.approved && now >= *until) {
+        Some(until) => Err(Reason::new(Code::Expired, format!("what was approved held until {until}"))),
+        None => Ok(permit),
     }
 }
 

@@ -278,6 +278,9 @@ pub struct Run {
     pub parked_at: Option<DateTime<Utc>>,
     /// Whether the permit that it acts under was given by people.
     pub approved: bool,
+    /// Until when what people said holds, for a run that is taken up again under their permit.
+    #[serde(default)]
+    pub approved_until: Option<DateTime<Utc>>,
     /// The effect outside the plan that it is parked on.
     pub question: Option<EffectRecord>,
     /// What the probes said before the first effect.
@@ -361,6 +364,7 @@ impl Run {
             given_up: None,
             parked_at: None,
             approved: false,
+            approved_until: None,
             question: None,
             baseline: None,
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
@@ -425,7 +429,7 @@ impl Run {
             | Fact::CallDenied(..)
             | Fact::StepEnded(..)
             | Fact::RunVerifying(..) => state == Running,
-            Fact::EffectSettled(..) => matches!(state, Running | Parked),
+            Fact::EffectSettled(..) | Fact::ReadingChanged(..) => matches!(state, Running | Parked),
             Fact::RunGivenUp(..) => matches!(state, Running | Parked | Waiting | Verifying),
             Fact::RunParked(..) => matches!(state, Running | Verifying),
             Fact::RunProbed(..) => matches!(state, Running | Verifying),
@@ -483,6 +487,7 @@ impl Run {
         }
         self.state = State::Running;
         self.approved = approved;
+        self.approved_until = self.ask.as_ref().filter(|_| approved).map(|ask| ask.expires);
         self.started_at = self.started_at.or(Some(at));
         self.ask = None;
         self.question = None;
@@ -632,27 +637,28 @@ impl Run {
 }
 
 impl Step {
-    /// Takes over a new plan; effects that were done already stay as they are.
+    /// Takes over a new plan. What was tried already stays as it is: where the plan holds the same call, there;
+    /// else behind it, as what is outside the plan.
     fn replan(&mut self, planned: &StepPlan) {
-        let before = std::mem::take(&mut self.effects);
+        let mut tried = std::mem::take(&mut self.effects);
+        tried.retain(|effect| effect.status != EffectStatus::Planned);
         self.effects = planned
             .effects
             .iter()
-            .enumerate()
-            .map(|(index, effect)| {
-                let done = before.get(index).filter(|old| {
-                    old.status != EffectStatus::Planned && old.call.as_ref() == Some(&effect.call)
-                });
+            .map(|effect| {
+                let place = tried.iter().position(|old| old.call.as_ref() == Some(&effect.call));
+                let old = place.map(|place| tried.remove(place));
                 EffectRecord {
                     call: Some(effect.call.clone()),
                     reason: effect.reason.clone(),
                     repeat: effect.repeat,
                     assumed: Some(effect.assumed.clone()),
-                    key: done.and_then(|old| old.key.clone()),
-                    status: done.map_or(EffectStatus::Planned, |old| old.status),
+                    status: old.as_ref().map_or(EffectStatus::Planned, |old| old.status),
+                    key: old.and_then(|old| old.key),
                 }
             })
             .collect();
+        self.effects.extend(tried.into_iter().map(|old| EffectRecord { assumed: None, ..old }));
         self.input = Some(planned.input.clone());
     }
 

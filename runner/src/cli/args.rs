@@ -273,6 +273,9 @@ pub enum RunsCommand {
         /// What to say with it.
         #[arg(long)]
         comment: Option<String>,
+        /// Sign it with this private key; its public key stands under people in the daemon's staunch.yaml.
+        #[arg(long)]
+        key: Option<PathBuf>,
     },
     /// Say no
     Reject {
@@ -462,14 +465,14 @@ pub enum PluginCommand {
     Install {
         /// The component, with its envelope beside it.
         file: PathBuf,
-        /// Another standing than the initial one.
-        #[arg(long, value_parser = ["observe", "approve", "automatic"])]
+        /// Another standing than the initial one; needs --reason.
+        #[arg(long, requires = "reason", value_parser = ["observe", "approve", "automatic"])]
         standing: Option<String>,
         /// Why it gets that standing, or why an older release is installed.
         #[arg(long)]
         reason: Option<String>,
-        /// Install an older release over a newer one.
-        #[arg(long)]
+        /// Install an older release over a newer one; needs --reason.
+        #[arg(long, requires = "reason")]
         allow_downgrade: bool,
     },
     /// List installed plugins

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use staunch_core::id::Digest;
 use staunch_core::policy::template::Input;
@@ -20,7 +21,7 @@ use crate::people::Tokens;
 use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
-use crate::sandbox::{Grants, ProbeGrants};
+use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
 /// All that a configuration leads to, checked and compiled.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) struct Checked {
     pub(super) rules: Rules,
     pub(super) sources: BTreeMap<String, Arc<Source>>,
     pub(super) trust: TrustPolicy,
+    pub(super) roots: Vec<Root>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -49,6 +51,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(found);
         TrustPolicy { keys: Vec::new(), threshold: 1 }
     });
+    let roots = roots(&config).unwrap_or_else(|found| {
+        note(found);
+        Vec::new()
+    });
     let (policies, digest) = match policies(&config.policies) {
         Ok((policies, digest)) => (Some(policies), digest),
         Err(found) => {
@@ -61,6 +67,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
         note(plugins(&config, policies, &trust));
     }
+    let people_keys = people_keys(&config).unwrap_or_else(|found| {
+        note(found);
+        BTreeMap::new()
+    });
     let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
         note(vec![config.problem(Position::START, format!("probes: {error}"))]);
         ProbeGrants::default()
@@ -76,13 +86,14 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
             let rules = Rules {
                 stale_after,
                 policies: Arc::new(policies),
+                people_keys,
                 probes,
                 config_digest,
                 policies_digest: digest,
                 config,
             };
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
-            Ok(Checked { rules, sources, trust, warnings })
+            Ok(Checked { rules, sources, trust, roots, warnings })
         }
         _ => {
             problems.extend(warnings);
@@ -117,6 +128,39 @@ fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
     Ok((Policies::load(&files)?, digest))
 }
 
+/// Who may vouch for https targets, beside the system's authorities.
+fn roots(config: &Config) -> Result<Vec<Root>, Vec<Problem>> {
+    let mut roots = Vec::new();
+    let mut problems = Vec::new();
+    for file in &config.tls_ca {
+        match read_roots(file) {
+            Ok(found) => roots.extend(found),
+            Err(error) => {
+                problems.push(config.problem(Position::START, format!("tls.ca: {}", chain(&error))))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(roots) } else { Err(problems) }
+}
+
+/// The keys with which people sign their approvals.
+fn people_keys(config: &Config) -> Result<BTreeMap<String, Vec<VerifyingKey>>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut people: BTreeMap<String, Vec<VerifyingKey>> = BTreeMap::new();
+    for (name, files) in &config.people {
+        for file in files {
+            match keys::load_public(file) {
+                Ok(key) => people.entry(name.clone()).or_default().push(key),
+                Err(error) => {
+                    let message = format!("people.{name}: {}", chain(&error));
+                    problems.push(config.problem(Position::START, message));
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(people) } else { Err(problems) }
+}
+
 /// Whose signatures count.
 pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -127,6 +171,7 @@ pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
                 key: public,
                 prefixes: key.prefixes.clone(),
                 not_after: key.expires,
+                person: key.person.clone(),
             }),
             Err(error) => {
                 problems.push(config.problem(Position::START, format!("trust.keys: {}", chain(&error))))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use staunch_core::halt::{Halt, HaltError, Scope, reason};
+use staunch_core::id::HaltId;
 
 use super::args::{Connection, HaltArgs, HaltsArgs, MOST_LISTED, Part, ReleaseArgs};
 use super::client::{Client, Listed};
@@ -192,8 +193,9 @@ async fn halts_offline(
     which: Which,
     part: &Part,
 ) -> Result<(Vec<Halt>, Option<String>), Failure> {
-    let wrong = |()| Failure::Usage("--after: not what an earlier listing said".to_owned());
-    let mut after = part.after.as_deref().map(|text| text.parse::<Cursor>().map_err(wrong)).transpose()?;
+    let wrong = || Failure::Usage("--after: not what an earlier listing said".to_owned());
+    let mut after =
+        part.after.as_deref().map(|text| Cursor::among::<HaltId>(text).ok_or_else(wrong)).transpose()?;
     let mut halts = Vec::new();
     loop {
         let limit = u32::try_from(part.most() - halts.len()).unwrap_or(MAX_PAGE).min(MAX_PAGE);

@@ -37,7 +37,7 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             let request = InstallRequest {
                 file: name(&file),
                 component: read(&file)?,
-                envelope: read(&envelope_of(&file))?,
+                envelope: read_envelope(&file)?,
                 standing: standing.as_deref().and_then(standing_of),
                 reason,
                 allow_downgrade,
@@ -172,6 +172,17 @@ fn read(file: &Path) -> Result<Bytes, Failure> {
         .map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))
 }
 
+/// The envelope of a component, which must have been signed.
+fn read_envelope(file: &Path) -> Result<Bytes, Failure> {
+    let envelope = envelope_of(file);
+    if !envelope.exists() {
+        let (envelope, file) = (envelope.display(), file.display());
+        let message = format!("{envelope} is missing: `staunch plugin sign {file} --key KEY` writes it");
+        return Err(Failure::Refused(message));
+    }
+    read(&envelope)
+}
+
 fn sign_file(file: &Path, key: &Path, output: &Output) -> Done {
     let key = keys::load_private(key).map_err(|error| Failure::Usage(chain(&error)))?;
     let envelope = envelope_of(file);
@@ -200,7 +211,7 @@ fn trust_policy(key: Option<&Path>, connection: &Connection) -> Result<TrustPoli
 
 fn verify(file: &Path, key: Option<&Path>, connection: &Connection, output: &Output) -> Done {
     let policy = trust_policy(key, connection)?;
-    let (component, envelope) = (read(file)?, read(&envelope_of(file))?);
+    let (component, envelope) = (read(file)?, read_envelope(file)?);
     let shown = name(file);
     let candidate = trust::Candidate { file: &shown, component: &component, envelope: &envelope };
     let verified = trust::verify(&candidate, &policy, None, Clock::machine().now())
@@ -212,11 +223,16 @@ fn verify(file: &Path, key: Option<&Path>, connection: &Connection, output: &Out
         "release": manifest.release,
         "digest": verified.digest(),
         "signers": verified.signers(),
+        "signed_by": policy.holders(verified.signers()),
     });
     if output.is_json() {
         output.json(&report);
     } else {
-        let signers = verified.signers().join(", ");
+        let signers = policy.holders(verified.signers()).into_iter().map(|signer| match signer.person {
+            Some(person) => format!("{} ({person})", signer.key),
+            None => signer.key,
+        });
+        let signers = signers.collect::<Vec<_>>().join(", ");
         output.data(&format!(
             "{} {} is genuine: {}, signed by {signers}",
             manifest.name,
@@ -245,6 +261,9 @@ async fn install(request: InstallRequest, connection: &Connection, output: &Outp
                         committed.map_err(|error| Failure::Unreachable(chain(&error))).map(|()| {
                             let mut report = json!(installed);
                             report["standing"] = json!(record.standing.as_str());
+                            if !config.grants.contains_key(&record.name) {
+                                output.note(&ungranted(&record.name, &config.file));
+                            }
                             report
                         })
                     }
@@ -278,6 +297,11 @@ async fn install(request: InstallRequest, connection: &Connection, output: &Outp
         }
     }
     Ok(())
+}
+
+/// The hint for a plugin that can do nothing yet.
+fn ungranted(name: &str, config: &Path) -> String {
+    format!("nothing is granted to {name} yet: `grants:` in {} says what it may do", config.display())
 }
 
 /// What the journal says of the plugin's earlier version.
@@ -321,7 +345,7 @@ async fn run_file(
     output: &Output,
 ) -> Done {
     let component = read(file)?;
-    let envelope = read(&envelope_of(file))?;
+    let envelope = read_envelope(file)?;
     let parts = [("component", component.to_vec()), ("envelope", envelope.to_vec())];
     let request = json!({ "input": input, "target": target, "reason": reason, "mode": if act { "act" } else { "plan" } });
     let mut parts = parts.to_vec();

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
+use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
+use staunch_core::id::Digest;
 
 use super::alerts::why;
 use super::args::{Connection, Part, RunsArgs, RunsCommand};
 use super::client::Client;
 use super::output::{Output, safe};
 use super::{Done, Failure};
+use crate::causes::chain;
+use crate::clock::Clock;
+use crate::keys;
+use crate::pipeline::sign_approval;
 
 pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output) -> Done {
     let client = Client::new(connection)?;
@@ -41,7 +47,11 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             });
             show(&client.post("/v1/runs", &body).await?, output);
         }
-        RunsCommand::Approve { id, plan, comment } => approve(&client, &id, plan, comment, output).await?,
+        RunsCommand::Approve { id, plan, comment, key } => {
+            let key = key.as_deref().map(keys::load_private).transpose();
+            let key = key.map_err(|error| Failure::Usage(format!("--key: {}", chain(&error))))?;
+            approve(&client, &id, plan, comment, key, output).await?;
+        }
         RunsCommand::Reject { id, comment } => {
             show(
                 &client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?,
@@ -117,6 +127,7 @@ async fn approve(
     id: &str,
     plan: Option<String>,
     comment: Option<String>,
+    key: Option<SigningKey>,
     output: &Output,
 ) -> Done {
     let plan = match plan {
@@ -137,7 +148,12 @@ async fn approve(
             digest.to_owned()
         }
     };
-    let body = json!({ "plan": plan, "comment": comment });
+    let mut body = json!({ "plan": plan, "comment": comment });
+    if let Some(key) = key {
+        let digest: Digest = plan.parse().map_err(|error| Failure::Usage(format!("--plan: {error}")))?;
+        let now = Clock::machine().now();
+        body["envelope"] = sign_approval(id, &digest, comment.as_deref(), now, &key);
+    }
     show(&client.post(&format!("/v1/runs/{id}/approve"), &body).await?, output);
     Ok(())
 }

@@ -91,13 +91,14 @@ fn announce(output: &Output, data: &Path, address: SocketAddr) {
 
 /// Puts the rooms together.
 async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure> {
-    let Checked { rules, sources, trust, .. } = checked;
+    let Checked { rules, sources, trust, roots, .. } = checked;
     let failed = |error: &dyn std::error::Error| Failure::Usage(chain(error));
     let clock = Clock::machine();
     let options = local::journal_options(&rules.config, &clock)?;
     let journal = Journal::open(options).await.map_err(|error| failed(&error))?;
     let mut options = sandbox::Options::new(clock.clone());
     options.secrets = rules.config.secrets.clone();
+    options.extra_roots = roots;
     options.concurrent = u32::try_from(rules.config.workers).unwrap_or(u32::MAX);
     let sandbox = Arc::new(Sandbox::new(options).map_err(|error| failed(&error))?);
     let compiler = Compiler::new(&rules.config.data).map_err(|error| failed(&error))?;
@@ -166,7 +167,7 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
             return;
         }
     };
-    let Checked { rules, sources, trust, .. } = checked;
+    let Checked { rules, sources, trust, roots, .. } = checked;
     let grants = rules.config.grants.clone();
     let secrets = rules.config.secrets.clone();
     if let Err(error) = pipeline.replace_secrets(secrets) {
@@ -177,6 +178,7 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
         tracing::error!(error = %error, "the new configuration could not be written down, the old one stays in force");
         return;
     }
+    pipeline.replace_roots(roots);
     pipeline.plugins().reload(|set| {
         set.grants = grants;
         set.trust = trust;

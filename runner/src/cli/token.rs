@@ -68,8 +68,9 @@ async fn list(connection: &Connection, part: &Part) -> Result<Listed, Failure> {
 }
 
 async fn list_here(scribe: &Scribe, part: &Part) -> Result<Listed, Failure> {
-    let wrong = |()| Failure::Usage("--after: not what an earlier listing said".to_owned());
-    let mut after = part.after.as_deref().map(|text| text.parse::<Cursor>().map_err(wrong)).transpose()?;
+    let wrong = || Failure::Usage("--after: not what an earlier listing said".to_owned());
+    let mut after =
+        part.after.as_deref().map(|text| Cursor::among::<TokenId>(text).ok_or_else(wrong)).transpose()?;
     let mut items = Vec::new();
     loop {
         let limit = u32::try_from(part.most() - items.len()).unwrap_or(MAX_PAGE).min(MAX_PAGE);

@@ -44,6 +44,8 @@ pub struct Config {
     pub plugins: PathBuf,
     /// Whose plugins are trusted.
     pub trust: Trust,
+    /// The public keys with which people sign their approvals, by the names of their tokens.
+    pub people: BTreeMap<String, Vec<PathBuf>>,
     /// The standing that a new plugin begins with.
     pub initial_standing: Standing,
     /// Where service, file and process may act.
@@ -56,6 +58,8 @@ pub struct Config {
     pub probes: Grants,
     /// The secrets that plugins may name.
     pub secrets: BTreeMap<String, SecretString>,
+    /// Files of certificates that https targets may be vouched for by, beside the system's.
+    pub tls_ca: Vec<PathBuf>,
     /// The origin of the journal's log: the first line of its checkpoints.
     pub log_origin: Option<String>,
     /// How many runs may wait.
@@ -112,6 +116,9 @@ pub struct TrustedKey {
     pub prefixes: Vec<String>,
     /// Until when it counts.
     pub expires: Option<DateTime<Utc>>,
+    /// Whose it is, as their access tokens name them: this person does not count as an approver of what the key
+    /// signed. `None`: nobody is known to hold it.
+    pub person: Option<String>,
 }
 
 /// One source as the file has it, secrets filled in: `intake` reads it.

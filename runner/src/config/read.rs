@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use staunch_core::policy::people::is_person_name;
 use staunch_core::policy::problem::Problem;
 use staunch_core::policy::reader::{Fields, Reader, is_name, not_a_name};
 use staunch_core::policy::yaml::{self, Node, Tree};
@@ -14,9 +15,9 @@ use staunch_core::policy::{Autonomy, Standing};
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "log", "queue", "workers", "public",
+    "probes", "secrets", "tls", "log", "queue", "workers", "public", "people",
 ];
 const LATER: [&str; 7] = ["identity", "breaker", "limits", "groups", "connectors", "routes", "retention"];
 
@@ -27,6 +28,9 @@ const DEFAULT_POLICIES: &str = "policies";
 const DEFAULT_PORT: u16 = 7878;
 const DEFAULT_QUEUE: i64 = 10_000;
 const DEFAULT_WORKERS: i64 = 64;
+
+/// The most keys of one person.
+const MOST_KEYS: usize = 16;
 
 /// The most patterns of one function, so that authorising a call is bounded.
 const MOST_PATTERNS: usize = 1_000;
@@ -80,6 +84,7 @@ impl Reading<'_> {
             policies: self.path(fields, "policies", DEFAULT_POLICIES),
             plugins: self.path(fields, "plugins", "plugins"),
             trust: self.trust(fields),
+            people: self.people(fields),
             initial_standing: self.standing(fields),
             hosts: self.hosts(fields),
             sources: self.sources(fields),
@@ -89,6 +94,7 @@ impl Reading<'_> {
                 .map(|node| self.capabilities(node, "probes", &[]))
                 .unwrap_or_default(),
             secrets: self.secrets(fields),
+            tls_ca: self.tls_ca(fields),
             log_origin: self.log_origin(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
@@ -151,14 +157,25 @@ impl Reading<'_> {
     fn trusted_key(&mut self, node: &Node) -> Option<TrustedKey> {
         if matches!(node.tree, Tree::Text(_)) {
             let file = self.key_file(node)?;
-            return Some(TrustedKey { file, prefixes: Vec::new(), expires: None });
+            return Some(TrustedKey { file, prefixes: Vec::new(), expires: None, person: None });
         }
         let what = "each of trust.keys";
-        let fields = self.reader.fields(node, what, &["file", "prefixes", "expires"]);
+        let fields = self.reader.fields(node, what, &["file", "prefixes", "expires", "person"]);
         let file = self.reader.required(fields, "file", what).and_then(|node| self.key_file(node));
         let prefixes = fields.get("prefixes").and_then(|node| self.reader.texts(node, "prefixes"));
         let expires = fields.get("expires").and_then(|node| self.time(node, "expires"));
-        Some(TrustedKey { file: file?, prefixes: prefixes.unwrap_or_default(), expires })
+        let person = fields.get("person").and_then(|node| self.person(node));
+        Some(TrustedKey { file: file?, prefixes: prefixes.unwrap_or_default(), expires, person })
+    }
+
+    /// The name of a person, as an access token could have it: any other name would never bite.
+    fn person(&mut self, node: &Node) -> Option<String> {
+        let name = self.reader.text(node, "person")?;
+        if !is_person_name(name) {
+            self.reader
+                .error(node.at, format!("person must be the name of a token, but {name:?} cannot be one"));
+        }
+        Some(name.to_owned())
     }
 
     fn key_file(&mut self, node: &Node) -> Option<PathBuf> {
@@ -168,6 +185,30 @@ impl Reading<'_> {
             return None;
         }
         Some(path)
+    }
+
+    /// The files of the keys with which people sign their approvals.
+    fn people(&mut self, fields: Fields<'_>) -> BTreeMap<String, Vec<PathBuf>> {
+        let Some(node) = fields.get("people") else { return BTreeMap::new() };
+        let mut people = BTreeMap::new();
+        for entry in self.reader.entries(node, "people").entries() {
+            if !is_person_name(&entry.key) {
+                let message = format!("people must be names of tokens, but {:?} cannot be one", entry.key);
+                self.reader.error(entry.at, message);
+                continue;
+            }
+            let what = format!("people.{}", entry.key);
+            let fields = self.reader.fields(&entry.node, &what, &["keys"]);
+            let items = self.reader.required(fields, "keys", &what);
+            let items = items.and_then(|node| self.reader.list(node, &format!("{what}.keys")));
+            let items = items.unwrap_or_default();
+            if items.len() > MOST_KEYS {
+                self.reader.error(entry.at, format!("{what}.keys may have at most {MOST_KEYS} entries"));
+            }
+            let keys = items.iter().filter_map(|item| self.key_file(item)).collect();
+            people.insert(entry.key.clone(), keys);
+        }
+        people
     }
 
     fn time(&mut self, node: &Node, what: &str) -> Option<DateTime<Utc>> {
@@ -309,6 +350,22 @@ impl Reading<'_> {
             secrets.insert(entry.key.clone(), SecretString::from(value));
         }
         secrets
+    }
+
+    /// `tls: { ca: FILE }`, or a list of files.
+    fn tls_ca(&mut self, fields: Fields<'_>) -> Vec<PathBuf> {
+        let Some(node) = fields.get("tls") else { return Vec::new() };
+        let fields = self.reader.fields(node, "tls", &["ca"]);
+        let Some(node) = fields.get("ca") else { return Vec::new() };
+        let texts = match &node.tree {
+            Tree::Text(text) => vec![text.clone()],
+            _ => self.reader.texts(node, "tls.ca").unwrap_or_default(),
+        };
+        let files: Vec<PathBuf> = texts.iter().map(|text| self.resolver.path(text)).collect();
+        for file in files.iter().filter(|file| !file.is_file()) {
+            self.reader.error(node.at, format!("tls.ca: the file {} is not there", file.display()));
+        }
+        files
     }
 
     fn log_origin(&mut self, fields: Fields<'_>) -> Option<String> {

@@ -138,6 +138,39 @@ fn problems_come_all_at_once_with_their_places() {
 }
 
 #[test]
+fn a_key_may_be_a_persons_and_its_file_name_says_nothing() {
+    let folder = Folder::new();
+    folder.write("ada.pub", "key", 0o644).write("ben.pub", "key", 0o644);
+    let config = folder.load("trust: { keys: [ada.pub, { file: ben.pub, person: Ben B. }] }\n").unwrap();
+    let persons: Vec<_> = config.trust.keys.iter().map(|key| key.person.as_deref()).collect();
+    assert_eq!(persons, [None, Some("Ben B.")]);
+    for person in ["\"a\\tb\"", &"x".repeat(129)] {
+        let text = format!("trust: {{ keys: [{{ file: ben.pub, person: {person} }}] }}\n");
+        let problems = folder.load(&text).unwrap_err();
+        assert!(problems[0].contains("person must be the name of a token"), "{problems:?}");
+    }
+}
+
+#[test]
+fn authorities_are_one_file_or_several() {
+    let folder = Folder::new();
+    folder.write("a.pem", "x", 0o644).write("b.pem", "x", 0o644);
+    let files = |text: &str| folder.load(text).map(|config| config.tls_ca);
+    let path = |name: &str| folder.0.path().join(name);
+    assert_eq!(files("{}\n"), Ok(Vec::new()));
+    assert_eq!(files("tls: { ca: a.pem }\n"), Ok(vec![path("a.pem")]));
+    assert_eq!(files("tls: { ca: [a.pem, b.pem] }\n"), Ok(vec![path("a.pem"), path("b.pem")]));
+    for (text, wanted) in [
+        ("tls: { ca: c.pem }\n", "tls.ca: the file c.pem is not there"),
+        ("tls: { ca: { file: a.pem } }\n", "tls.ca must be a list"),
+        ("tls: { verify: false }\n", "unknown key \"verify\" in tls"),
+    ] {
+        let problems = files(text).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{text}: {problems:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let folder = Folder::new();
     let missing = Config::load(&folder.0.path().join("staunch.yaml")).unwrap_err();

@@ -172,7 +172,7 @@ pub(super) async fn list(
     let listing = Listing {
         state: query.status,
         keys: [query.source, query.fingerprint, query.alertname],
-        after: cursor(query.after.as_deref())?,
+        after: cursor::<AlertId>(query.after.as_deref())?,
         limit: runs::limit(query.limit)?,
     };
     let listed = app.pipeline().alerts(listing).await?;

@@ -15,6 +15,7 @@ use super::query::Asked;
 use super::runs::{CommentRequest, body, cursor, digest, find, limit, shown};
 use super::shapes::{self, Page, RunShape};
 use crate::pipeline::JustificationQuery;
+use crate::pipeline::views::JustificationId;
 
 /// Ends a run because a person does it by hand: it does no further effect. Where something was done, the probes say
 /// how it ended.
@@ -88,7 +89,7 @@ pub(super) async fn justifications(
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("state"));
         }
     };
-    let (after, limit) = (cursor(filter.after.as_deref())?, limit(filter.limit)?);
+    let (after, limit) = (cursor::<JustificationId>(filter.after.as_deref())?, limit(filter.limit)?);
     let listed = app.pipeline().justifications(which, after, limit).await?;
     let items = listed.items.iter().map(shapes::justification).collect();
     Ok(Json(Page { items, next: listed.next.map(|cursor| cursor.to_string()) }))

@@ -83,7 +83,7 @@ pub(super) async fn list(
     let with_file = which != Which::Released && query.after.is_none();
     let listing = Listing {
         state: which.state(),
-        after: cursor(query.after.as_deref())?,
+        after: cursor::<HaltId>(query.after.as_deref())?,
         limit: limit(query.limit)?,
         ..Listing::default()
     };

@@ -27,6 +27,7 @@ fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
         "release": record.release,
         "digest": record.digest,
         "signers": record.signers,
+        "signed_by": plugins.holders(&record.signers),
         "standing": record.standing.as_str(),
         "installed_at": record.installed_at,
         "kind": manifest.as_ref().map(|manifest| manifest.kind.as_str()),

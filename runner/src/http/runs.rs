@@ -1,5 +1,7 @@
 //! Runs: looking, starting, and what people decide about them.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -17,7 +19,7 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::query::Asked;
 use super::shapes::{self, Page, RunShape};
-use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest};
+use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest, Yes};
 
 /// Longest page of a listing.
 const MAX_PAGE: u32 = 500;
@@ -36,9 +38,10 @@ pub(super) fn limit(wanted: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-pub(super) fn cursor(after: Option<&str>) -> Result<Option<Cursor>, Problem> {
+/// Where a page of things with such ids begins.
+pub(super) fn cursor<I: FromStr>(after: Option<&str>) -> Result<Option<Cursor>, Problem> {
     let parse = |text: &str| {
-        text.parse::<Cursor>().map_err(|_| {
+        Cursor::among::<I>(text).ok_or_else(|| {
             let detail = "after: not the `next` of an earlier page";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("after")
         })
@@ -83,7 +86,7 @@ pub(super) async fn list(
     let listing = Listing {
         state: query.state,
         keys: [query.runbook, query.plugin, query.target],
-        after: cursor(query.after.as_deref())?,
+        after: cursor::<RunId>(query.after.as_deref())?,
         limit: limit(query.limit)?,
     };
     let listed = app.pipeline().runs(listing).await?;
@@ -269,6 +272,9 @@ pub(super) struct ApproveRequest {
     plan: String,
     /// What the approver says.
     comment: Option<String>,
+    /// A DSSE envelope over the in-toto statement of the approval, signed with a key of the approver.
+    #[schema(value_type = Option<Object>)]
+    envelope: Option<Value>,
 }
 
 /// A word of a person about a run.
@@ -290,9 +296,9 @@ pub(super) async fn approve(
     request: Result<Json<ApproveRequest>, JsonRejection>,
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::Approve).await?;
-    let request = body(request)?;
-    let plan = digest(&request.plan)?;
-    let run = app.pipeline().approve(&run.id, caller.0, plan, request.comment).await?;
+    let ApproveRequest { plan, comment, envelope } = body(request)?;
+    let yes = Yes { plan: digest(&plan)?, comment, envelope };
+    let run = app.pipeline().approve(&run.id, caller.0, yes).await?;
     Ok(Json(shown(&app, &run)))
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use staunch_core::id::TokenId;
 use staunch_core::policy::{Object, PersonAction};
 use utoipa::{IntoParams, ToSchema};
 
@@ -39,8 +40,11 @@ pub(super) async fn list(
     Asked(query): Asked<TokenQuery>,
 ) -> Result<Json<Page>, Problem> {
     caller.may(&app, PersonAction::ManageTokens, Object::System)?;
-    let listing =
-        Listing { after: cursor(query.after.as_deref())?, limit: limit(query.limit)?, ..Listing::default() };
+    let listing = Listing {
+        after: cursor::<TokenId>(query.after.as_deref())?,
+        limit: limit(query.limit)?,
+        ..Listing::default()
+    };
     let listed = app.pipeline().list_tokens(listing).await?;
     Ok(Json(Page {
         items: listed.items.iter().map(shapes::token).collect(),

@@ -7,14 +7,14 @@ use staunch_core::effect::EffectStatus;
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::permit::{ActPermit, Permit};
-use staunch_core::plan::{Cover, PlannedEffect, Recorded};
+use staunch_core::plan::{Cover, PlannedEffect};
 use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
 
-use super::drive::{End, Interrupted, end};
+use super::drive::{End, Interrupted, end, resumed};
+use super::history::{History, Past, Resend, past_of};
 use super::job::{self, Purpose};
-use super::ledger::{recorded_calls, recorded_steps};
 use super::live::{LiveRun, Wait};
-use super::planning::{self, describe, lines};
+use super::planning::{self, describe, lines, reading_changed};
 use super::rule;
 use super::shared::Shared;
 use crate::sandbox::{Ending, Mode, Report};
@@ -39,22 +39,25 @@ enum StepEnd {
 }
 
 /// Executes the steps that have not come to their end yet, in order, each behind the calls that it made already.
+/// A run that acts for the first time has no `resends`; of one that goes on, those effects in doubt are sent again.
 pub(super) async fn act(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     permit: ActPermit,
+    resends: Option<&[Resend]>,
 ) -> Result<Acted, Interrupted> {
     let run = live.snapshot().await;
-    let resumes = run.steps.iter().any(|step| step.ending.is_some()) || run.touched_or_tried();
-    let events = if resumes { shared.events_of(&run.id).await? } else { Vec::new() };
+    let events = if resends.is_some() { shared.events_of(&run.id).await? } else { Vec::new() };
+    let resends = resends.unwrap_or_default();
     let permits = permit.split(run.steps.len());
     for ((index, permit), step) in permits.into_iter().enumerate().zip(&run.steps) {
         if step.ending.is_some() {
             continue;
         }
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        let replay = recorded_calls(&events, number);
-        match act_step(shared, live, index, permit, replay).await? {
+        let resends: Vec<Resend> = resends.iter().copied().filter(|resend| resend.step == number).collect();
+        let past = History::of(&events, &run, number).past(step, shared.now(), &resends);
+        match act_step(shared, live, index, permit, past).await? {
             StepEnd::Next => {}
             StepEnd::Stop => break,
             StepEnd::Parked => return Ok(Acted::Parked),
@@ -69,7 +72,7 @@ async fn act_step(
     live: &Arc<LiveRun>,
     index: usize,
     permit: ActPermit,
-    replay: Vec<Recorded>,
+    past: Past,
 ) -> Result<StepEnd, Interrupted> {
     let run = live.snapshot().await;
     let step = &run.steps[index];
@@ -80,7 +83,7 @@ async fn act_step(
     let planned = planned_effects(step);
     let count = u32::try_from(planned.len()).unwrap_or(u32::MAX);
     let mode = Mode::Act { cover: Cover::new(planned), planned: count };
-    let job = match job::make(shared, live, &run, index, &plugin, Purpose::Act { replay }, mode) {
+    let job = match job::make(shared, live, &run, index, &plugin, Purpose::Act(past), mode) {
         Ok(job) => job,
         Err(over) => {
             end(live, over).await?;
@@ -143,7 +146,14 @@ async fn after_step(
             };
             let message = format!("{}.{} on {}: {reason}", call.capability, call.function, call.target);
             park(live, number, Code::Unplanned, message, Some(question)).await?;
-            plan_anew(shared, live).await
+            plan_anew(shared, live, Question::Always).await
+        }
+        ending @ Ending::ReadingChanged { .. } => {
+            let (code, message) = describe(&ending);
+            let changed = reading_changed(index, &ending);
+            live.record(changed.into_iter().collect(), Wait::Rides).await?;
+            ask_anew(shared, live, Reason::new(code, message), Question::WhereThereIsOne).await?;
+            Ok(StepEnd::Parked)
         }
         Ending::InDoubt { .. } => {
             let (code, message) = describe(&report.ending);
@@ -187,16 +197,40 @@ async fn park(
     live.record(vec![fact], Wait::Durable).await
 }
 
-/// Makes the new plan of a run that met an effect outside its plan: what was done stands in it as done, and
-/// people are asked about the whole of it.
-async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd, Interrupted> {
+/// Whether people are asked about a new plan that has nothing left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Always,
+    WhereThereIsOne,
+}
+
+/// Parks a run whose permit does not carry it on, plans it anew and asks people.
+pub(super) async fn ask_anew(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    reason: Reason,
+    question: Question,
+) -> Result<(), Interrupted> {
+    let unended = |run: &Run| run.steps.iter().position(|step| step.ending.is_none());
+    let step = live.look(unended).await.unwrap_or_default();
+    park(live, u32::try_from(step).unwrap_or(u32::MAX), reason.code, reason.message, None).await?;
+    plan_anew(shared, live, question).await.map(drop)
+}
+
+/// Makes the new plan of a parked run: what was done stands in it as done, and people are asked about the whole of
+/// it.
+async fn plan_anew(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    question: Question,
+) -> Result<StepEnd, Interrupted> {
     let run = live.snapshot().await;
     let permit = match gate::permit_replan(&run) {
         Ok(permit) => permit,
         Err(reason) => return fail(live, &run, reason).await,
     };
     let events = shared.events_of(&run.id).await?;
-    let done = recorded_steps(&events, &run);
+    let done = past_of(&events, &run, shared.now());
     let planned = match planning::plan_after(shared, live, &run, permit, done).await {
         Ok(planned) => planned,
         Err(over) => {
@@ -205,9 +239,14 @@ async fn plan_anew(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<StepEnd,
             return Ok(StepEnd::Parked);
         }
     };
+    let ruling = rule::rule(shared, live, &run, &planned.plan);
+    if planned.left == 0 && question == Question::WhereThereIsOne {
+        let facts = vec![planned.fact(None, ruling.decisions, Vec::new()), resumed()];
+        live.record(facts, Wait::Durable).await?;
+        return Ok(StepEnd::Parked);
+    }
     let mut ask = shared.question_for(&run);
     ask.expires = shared.now() + gate::PARKED_FOR;
-    let ruling = rule::rule(shared, live, &run, &planned.plan);
     let fact = planned.fact(Some(ask), ruling.decisions, Vec::new());
     live.record(vec![fact], Wait::Durable).await?;
     Ok(StepEnd::Parked)

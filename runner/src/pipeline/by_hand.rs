@@ -11,7 +11,7 @@ use staunch_core::run::{Outcome, Passes, Run, State};
 
 use super::live::{LiveRun, Wait};
 use super::quorum::question;
-use super::requests::{as_shown, given_up, up_to_date};
+use super::requests::{as_shown, asks_nobody, given_up, up_to_date};
 use super::shared::Shared;
 use super::views::{self, Justification};
 use super::{Cursor, Listed, Listing, Pipeline, ReadError, Refusal};
@@ -33,12 +33,12 @@ async fn take_over(live: &LiveRun, person: &Person, comment: Option<String>) -> 
     live.stop(Code::TakenOver, format!("taken over by {}", person.name));
     let run = live
         .decide(Wait::Durable, |run| {
-            let refuse = |message: String| Err(Refusal::Conflict(Reason::new(Code::TakenOver, message)));
             if let Some(held) = &run.held {
-                return refuse(format!("{} took it over already", held.by));
+                let message = format!("{} took it over already", held.by);
+                return Err(Refusal::Conflict(Reason::new(Code::TakenOver, message)));
             }
             if run.state == State::Ended {
-                return refuse("the run has ended".to_owned());
+                return Err(asks_nobody(run));
             }
             let outside = payload::RunTakenOver { by: person.name.clone(), comment: comment.clone() };
             let taken = Fact::RunTakenOver(event::RunTakenOver {}, Outside::Kept(outside));

@@ -14,8 +14,10 @@ use staunch_core::policy::Person;
 use staunch_core::run::{Mode, Outcome, Run, State};
 use tokio::sync::oneshot;
 
-use super::act::{self, Acted};
+use super::act::{self, Acted, Question};
+use super::doubt;
 use super::escalation;
+use super::history::Resend;
 use super::hold;
 use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
@@ -36,6 +38,8 @@ pub(super) enum Start {
     Waiting,
     /// It acted and can go on by replay.
     Acting,
+    /// It was cut off in the middle of an effect.
+    InDoubt,
     /// It is parked.
     Parked,
     /// Its probes are being watched.
@@ -129,7 +133,16 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
         }
         Start::Acting => {
             turn = turn_again(shared, live).await;
-            go_on(shared, live).await?
+            go_on(shared, live, &[]).await?
+        }
+        Start::InDoubt => {
+            // Before its turn: what became of it does not depend on others.
+            let resends = doubt::ask(shared, live).await?;
+            turn = turn_again(shared, live).await;
+            match resends {
+                Some(resends) => go_on(shared, live, &resends).await?,
+                None => Acted::Parked,
+            }
         }
         Start::Parked => {
             turn = turn_again(shared, live).await;
@@ -360,13 +373,17 @@ enum Crossed {
 /// From a permit of people into acting: halts, standing and the alert have their say once more, and the approvals are
 /// counted once more, with nobody in between.
 async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Interrupted> {
-    if live.look(|run| run.state).await == State::Waiting
-        && let Err(refusals) = shared.pre_gate_again(live).await
-    {
+    if let Err(refusals) = shared.pre_gate_again(live).await {
         if hold::only_halts(&refusals) {
             return Ok(Crossed::Held);
         }
-        end(live, refused(refusals)).await?;
+        let over = refused(refusals);
+        if live.look(|run| run.state).await == State::Waiting {
+            end(live, over).await?;
+        } else {
+            // What was done stays done, and the probes have the word about it.
+            live.record(vec![given_up(over.reason, None, None)], Wait::Durable).await?;
+        }
         return Ok(Crossed::Over);
     }
     let mut granted = None;
@@ -393,18 +410,23 @@ async fn begin(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
         end(live, over).await?;
         return Ok(Acted::Over);
     }
-    act::act(shared, live, permit).await
+    act::act(shared, live, permit, None).await
 }
 
-/// Goes on by replay, under the permit that the run had.
-async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Acted, Interrupted> {
+/// Goes on by replay, under the permit that the run had; people are asked again when it holds no longer.
+async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) -> Result<Acted, Interrupted> {
     if let Err(refusals) = shared.pre_gate_again(live).await {
         let reason = refused(refusals).reason;
         live.record(vec![given_up(reason, None, None)], Wait::Durable).await?;
         return Ok(Acted::Done);
     }
-    match live.look(gate::permit_again).await {
-        Ok(permit) => act::act(shared, live, permit).await,
+    let now = shared.now();
+    match live.look(|run| gate::permit_resumed(run, now)).await {
+        Ok(permit) => act::act(shared, live, permit, Some(resends)).await,
+        Err(reason) if reason.code == Code::Expired => {
+            act::ask_anew(shared, live, reason, Question::Always).await?;
+            Ok(Acted::Parked)
+        }
         Err(reason) => {
             let over = End::because(Outcome::Failed, reason);
             end(live, over).await?;
@@ -425,7 +447,9 @@ async fn finish(
         match acted {
             Acted::Over => return Ok(()),
             Acted::Parked => {
-                shared.announce_waiting(live);
+                if live.look(|run| run.state).await == State::Parked {
+                    shared.announce_waiting(live);
+                }
                 acted = parked(shared, live, &mut turn).await?;
             }
             Acted::Done => {
@@ -469,12 +493,12 @@ async fn parked(
         if run.state == State::Running {
             drop(waits);
             // Settled: everything in doubt has an answer now.
-            return go_on(shared, live).await;
+            return go_on(shared, live, &[]).await;
         }
         let doubt = !run.in_doubt().is_empty();
         if run.ask.is_some() && !doubt {
             return match wait_for_people(shared, live, turn, waits).await? {
-                Some(permit) => act::act(shared, live, permit).await,
+                Some(permit) => act::act(shared, live, permit, Some(&[])).await,
                 None => Ok(over_or_done(live).await),
             };
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
-use staunch_core::plan::Recorded;
 use staunch_core::policy::PluginKind;
 use staunch_core::run::{Outcome, Run};
 
 use super::drive::End;
+use super::history::Past;
 use super::ledger::{Judge, StepLedger};
 use super::live::LiveRun;
 use super::plugins::Loaded;
@@ -19,9 +19,9 @@ use crate::sandbox::{Export, Job, Mode};
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// To plan, behind the calls that were made already.
-    Plan { replay: Vec<Recorded> },
+    Plan(Past),
     /// To act, behind the calls that were made already.
-    Act { replay: Vec<Recorded> },
+    Act(Past),
     /// To look whether the fix worked.
     Verify,
 }
@@ -56,7 +56,7 @@ pub(super) fn make(
     let rules = shared.rules();
     let number = u32::try_from(index).unwrap_or(u32::MAX);
     let facts = shared.plugins.facts(plugin);
-    let acts = matches!(purpose, Purpose::Act { .. });
+    let acts = matches!(purpose, Purpose::Act(_));
     let judged = acts && live.was_judged(run.plan, &rules.policies, index, &facts);
     let ledger = StepLedger {
         live: Arc::clone(live),
@@ -74,9 +74,9 @@ pub(super) fn make(
         judged,
         planning: !acts,
     };
-    let (export, replay) = match purpose {
-        Purpose::Plan { replay } | Purpose::Act { replay } => (export(plugin.kind()), replay),
-        Purpose::Verify => (Export::Verify, Vec::new()),
+    let (export, past) = match purpose {
+        Purpose::Plan(past) | Purpose::Act(past) => (export(plugin.kind()), past),
+        Purpose::Verify => (Export::Verify, Past::default()),
     };
     Ok(Job {
         prepared: plugin.prepared(),
@@ -91,7 +91,8 @@ pub(super) fn make(
         grants: plugin.grants(),
         limits: plugin.limits(),
         ledger: Arc::new(ledger),
-        replay,
+        replay: past.replay,
+        resume: past.resume,
         mode,
     })
 }

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use staunch_core::effect::{Access, Answer, Call, EffectStatus};
-use staunch_core::event::{self, Event, Fact, Outside, payload};
+use staunch_core::effect::{Answer, Call, EffectStatus};
+use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::halt::Subject;
-use staunch_core::plan::Recorded;
 use staunch_core::policy::guardrails::EffectQuestion;
 use staunch_core::policy::{PluginFacts, Policies};
-use staunch_core::run::Run;
 
 use super::halts::KillSwitch;
 use super::live::{LiveRun, Wait};
 use crate::causes::chain;
-use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict, access_of};
+use crate::sandbox::{Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 
 /// Stack for one question to the guardrails, in bytes: several times what Cedar insists on.
 const JUDGE_STACK: usize = 512 << 10;
@@ -128,7 +126,11 @@ impl Ledger for StepLedger {
             planned: !intent.unplanned,
             fuel: intent.fuel,
         };
-        let outside = payload::EffectIntended { call: intent.call.clone(), reason: intent.reason.to_owned() };
+        let outside = payload::EffectIntended {
+            call: intent.call.clone(),
+            reason: intent.reason.to_owned(),
+            before: intent.before.cloned(),
+        };
         Box::pin(self.intend_unless_halted(Fact::EffectIntended(leaf, Outside::Kept(outside))))
     }
 
@@ -166,56 +168,4 @@ impl Ledger for StepLedger {
         let outside = payload::CallDenied { call: call.clone(), answer: answer.clone() };
         Box::pin(self.note(Fact::CallDenied(leaf, Outside::Kept(outside)), Wait::Rides))
     }
-}
-
-/// The calls of every step of a run.
-pub(super) fn recorded_steps(events: &[Event], run: &Run) -> Vec<Vec<Recorded>> {
-    (0u32..).take(run.steps.len()).map(|step| recorded_calls(events, step)).collect()
-}
-
-/// The calls of one step, as the journal tells: what a replay answers from. A call whose payload was removed
-/// ends the list, because nothing behind it can be replayed.
-pub(super) fn recorded_calls(events: &[Event], step: u32) -> Vec<Recorded> {
-    let mut calls: Vec<Recorded> = Vec::new();
-    for event in events {
-        match &event.fact {
-            Fact::ReadingMade(leaf, Outside::Kept(outside)) if leaf.step == step => calls.push(Recorded {
-                call: outside.call.clone(),
-                answer: Some(outside.answer.clone()),
-                access: Access::Reading,
-                fuel: leaf.fuel,
-                index: None,
-            }),
-            Fact::CallDenied(leaf, Outside::Kept(outside)) if leaf.step == step => calls.push(Recorded {
-                call: outside.call.clone(),
-                answer: Some(outside.answer.clone()),
-                access: access_of(&outside.call),
-                fuel: leaf.fuel,
-                index: None,
-            }),
-            Fact::EffectIntended(leaf, Outside::Kept(outside)) if leaf.step == step => {
-                // A retry of the same effect is the same call of the guest.
-                match calls.iter_mut().find(|call| call.index == Some(leaf.effect)) {
-                    Some(call) => call.answer = None,
-                    None => calls.push(Recorded {
-                        call: outside.call.clone(),
-                        answer: None,
-                        access: Access::Effect,
-                        fuel: leaf.fuel,
-                        index: Some(leaf.effect),
-                    }),
-                }
-            }
-            Fact::EffectSettled(leaf, Outside::Kept(outside)) if leaf.step == step => {
-                if let Some(call) = calls.iter_mut().rev().find(|call| call.index == Some(leaf.effect)) {
-                    call.answer.clone_from(&outside.answer);
-                }
-            }
-            Fact::ReadingMade(leaf, Outside::Removed) if leaf.step == step => break,
-            Fact::CallDenied(leaf, Outside::Removed) if leaf.step == step => break,
-            Fact::EffectIntended(leaf, Outside::Removed) if leaf.step == step => break,
-            _ => {}
-        }
-    }
-    calls
 }

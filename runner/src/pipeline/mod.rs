@@ -12,9 +12,11 @@
 
 mod act;
 mod by_hand;
+mod doubt;
 mod drive;
 mod escalation;
 pub mod halts;
+mod history;
 mod hold;
 mod index;
 mod job;
@@ -29,6 +31,7 @@ mod requests;
 mod rule;
 pub mod scribe;
 mod shared;
+mod signed;
 mod stale;
 mod tokens;
 pub mod turns;
@@ -42,7 +45,7 @@ use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Reason;
 use staunch_core::event::{self, Event, Fact, Outside, payload};
-use staunch_core::id::{AlertId, Digest, RunId};
+use staunch_core::id::{AlertId, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, State};
@@ -62,8 +65,9 @@ use shared::Shared;
 pub use by_hand::JustificationQuery;
 pub use quorum::impossible_gates;
 pub use receive::Accepted;
-pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
+pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest, Yes};
 pub use shared::Rules;
+pub use signed::sign_approval;
 pub use tokens::{list_tokens, revocation, token_line};
 
 /// Why something that was asked for is not done.
@@ -184,6 +188,12 @@ impl Listing {
 }
 
 impl Cursor {
+    /// The place that a text names in a listing of things with such ids; `None` where it is no such id.
+    #[must_use]
+    pub fn among<I: std::str::FromStr>(text: &str) -> Option<Self> {
+        text.parse::<I>().ok().map(|_| Self::behind(text))
+    }
+
     /// The place behind an item.
     fn behind(id: &str) -> Self {
         Self(ViewCursor { id: id.to_owned() })
@@ -198,18 +208,6 @@ impl Cursor {
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.id)
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if text.is_empty() || !text.chars().all(known) {
-            return Err(());
-        }
-        Ok(Self(ViewCursor { id: text.to_owned() }))
     }
 }
 
@@ -450,15 +448,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the run does not wait, the person does not count, or the plan is no longer the shown one.
-    pub async fn approve(
-        &self,
-        id: &RunId,
-        person: Person,
-        plan: Digest,
-        comment: Option<String>,
-    ) -> Result<Run, Refusal> {
+    pub async fn approve(&self, id: &RunId, person: Person, yes: Yes) -> Result<Run, Refusal> {
         let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
-        self.whole(async move { requests::approve(&shared, &live, &person, plan, comment).await }).await
+        self.whole(async move { requests::approve(&shared, &live, &person, yes).await }).await
     }
 
     /// Says no to a waiting or parked run.
@@ -494,11 +486,7 @@ impl Pipeline {
             return Ok(live);
         }
         match self.run(id).await? {
-            Some(run) => {
-                let outcome = run.outcome.map_or("nothing", staunch_core::run::Outcome::as_str);
-                let message = format!("the run has ended: {outcome}");
-                Err(Refusal::Conflict(Reason::new(staunch_core::decision::Code::Cancelled, message)))
-            }
+            Some(run) => Err(requests::asks_nobody(&run)),
             None => Err(Refusal::NotFound { what: "run", id: id.to_string() }),
         }
     }
@@ -564,6 +552,11 @@ impl Pipeline {
         secrets: std::collections::BTreeMap<String, secrecy::SecretString>,
     ) -> Result<(), crate::sandbox::SecretError> {
         self.0.sandbox.replace_secrets(secrets)
+    }
+
+    /// Other authorities that https targets may be vouched for by, beside the system's.
+    pub fn replace_roots(&self, roots: Vec<crate::sandbox::Root>) {
+        self.0.sandbox.replace_roots(roots);
     }
 
     /// The entries of a run with their payloads, in order.

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
-use staunch_core::plan::{Plan, Recorded, StepPlan};
+use staunch_core::plan::{Plan, StepPlan};
 use staunch_core::policy::PluginKind;
 use staunch_core::run::{Ask, Outcome, Run};
 
 use super::drive::End;
+use super::history::{History, Past};
 use super::job::{self, Purpose};
-use super::live::{Judged, LiveRun};
+use super::live::{Judged, LiveRun, Wait};
+use super::plugins::Loaded;
 use super::shared::Shared;
-use crate::sandbox::{Ending, LogLine, Mode, Report};
+use crate::causes::chain;
+use crate::sandbox::{Denial, Ending, LogLine, Mode, Report};
 
 /// A plan, and what its making showed.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Planned {
     log: Vec<String>,
     kind: PluginKind,
     summary: String,
+    /// How many effects of the plan have not been done.
+    pub(super) left: usize,
 }
 
 impl Planned {
@@ -82,7 +88,8 @@ pub(super) async fn plan(
 }
 
 /// Plans all steps of a run, each behind the calls that it made already: what was done stands in the plan as it
-/// was done, and what follows is new.
+/// was done, and what follows is new. Where an old reading among those calls answers otherwise now, the plugin is
+/// asked anew from there, and that is written down.
 ///
 /// # Errors
 /// How the run ends that cannot be planned.
@@ -91,9 +98,9 @@ pub(super) async fn plan_after(
     live: &Arc<LiveRun>,
     run: &Run,
     permit: PlanPermit,
-    mut done: Vec<Vec<Recorded>>,
+    mut done: Vec<Past>,
 ) -> Result<Planned, End> {
-    done.resize_with(run.steps.len(), Vec::new);
+    done.resize_with(run.steps.len(), Past::default);
     let mut steps = Vec::with_capacity(run.steps.len());
     let mut log = Vec::new();
     let mut kind = PluginKind::Remediation;
@@ -101,12 +108,13 @@ pub(super) async fn plan_after(
     let policies = Arc::clone(&shared.rules().policies);
     let mut plugins = Vec::with_capacity(run.steps.len());
     let permits = permit.split(run.steps.len());
-    for (((index, step), permit), replay) in run.steps.iter().enumerate().zip(permits).zip(done) {
+    let mut left = 0;
+    for (((index, step), permit), past) in run.steps.iter().enumerate().zip(permits).zip(done) {
         let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
         kind = plugin.kind();
         plugins.push(shared.plugins.facts(&plugin));
-        let job = job::make(shared, live, run, index, &plugin, Purpose::Plan { replay }, Mode::Plan)?;
-        let report = shared.execute(Permit::Plan(permit), job).await;
+        let report = plan_step(shared, live, (run, index), &plugin, permit, past).await?;
+        left += report.effects.iter().filter(|effect| !effect.replayed).count();
         log.extend(lines(&report.log, report.log_dropped));
         summary = check_ending(run, &report)?;
         let (effects, readings) = report.into_plan();
@@ -121,7 +129,42 @@ pub(super) async fn plan_after(
     let plan = Plan::new(&run.id, &run.runbook, steps);
     live.judged(Judged { plan: plan.digest, policies, plugins });
     let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
-    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary })
+    Ok(Planned { plan, at: shared.now(), policy, log, kind, summary, left })
+}
+
+async fn plan_step(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    (run, index): (&Run, usize),
+    plugin: &Arc<Loaded>,
+    mut permit: PlanPermit,
+    mut past: Past,
+) -> Result<Report, End> {
+    loop {
+        let job = job::make(shared, live, run, index, plugin, Purpose::Plan(past), Mode::Plan)?;
+        let report = shared.execute(Permit::Plan(permit), job).await;
+        let Some(fact) = reading_changed(index, &report.ending) else { return Ok(report) };
+        let unwritten = |message: String| End::new(Outcome::Failed, Code::Journal, message);
+        live.record(vec![fact], Wait::Durable).await.map_err(|error| unwritten(chain(&error)))?;
+        let events = shared.events_of(&run.id).await.map_err(|error| unwritten(chain(&error)))?;
+        permit = gate::permit_replan(run).map_err(unusable)?;
+        // Fewer calls are replayed each time, so that this comes to an end.
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        past = History::of(&events, run, number).past(&run.steps[index], shared.now(), &[]);
+    }
+}
+
+/// The fact that a reading of a step answers otherwise now, if that is how an execution ended.
+pub(super) fn reading_changed(step: usize, ending: &Ending) -> Option<Fact> {
+    let Ending::ReadingChanged { calls, call, before, now } = ending else { return None };
+    let leaf = event::ReadingChanged {
+        step: u32::try_from(step).unwrap_or(u32::MAX),
+        calls: *calls,
+        capability: call.capability.clone(),
+        function: call.function.clone(),
+    };
+    let outside = payload::ReadingChanged { call: call.clone(), before: before.clone(), now: now.clone() };
+    Some(Fact::ReadingChanged(leaf, Outside::Kept(outside)))
 }
 
 /// A plugin that cannot be used refuses the run.
@@ -136,7 +179,8 @@ fn check_ending(run: &Run, report: &Report) -> Result<String, End> {
         ending => {
             let (code, message) = describe(ending);
             // A plugin that gave up because a call was refused was refused by a rule.
-            let denied = report.denials.first().filter(|_| code == Code::PluginError);
+            let refused = |denial: &&Denial| denial.error.code != "invalid-argument";
+            let denied = report.denials.iter().find(refused).filter(|_| code == Code::PluginError);
             Err(match denied {
                 Some(denial) if denial.error.code == "target-unknown" => {
                     let target = run.target.as_deref().unwrap_or_default();
@@ -181,6 +225,10 @@ pub(super) fn describe(ending: &Ending) -> (Code, String) {
             ),
         ),
         Ending::Halted(reason) => (Code::Halt, reason.clone()),
+        Ending::ReadingChanged { call, .. } => (
+            Code::ReadingChanged,
+            format!("{}.{} on {} answers otherwise than before", call.capability, call.function, call.target),
+        ),
         Ending::Diverged { call, .. } => (
             Code::Diverged,
             format!(

@@ -19,7 +19,7 @@ use super::views::PluginRecord;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::Grant;
-use crate::plugin::{Compiler, Manifest, Registry, TrustPolicy, VerifiedPlugin};
+use crate::plugin::{Compiler, Manifest, Registry, Signer, TrustPolicy, VerifiedPlugin};
 use crate::sandbox::{Grants, Limits, Prepared, Sandbox};
 
 /// What plugins are made ready from.
@@ -212,6 +212,12 @@ impl Plugins {
         work(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Who holds the keys with these ids, by the trust that is in force now.
+    #[must_use]
+    pub fn holders(&self, key_ids: &[String]) -> Vec<Signer> {
+        self.with_set(|set| set.trust.holders(key_ids))
+    }
+
     /// The version of a plugin that new runs use.
     ///
     /// # Errors
@@ -352,7 +358,8 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
     // Without a grant nothing is granted.
     let granted = set.grants.get(&manifest.name).map(Grant::as_map).unwrap_or_default();
     let grants = Grants::compile(&manifest.name, &manifest.capabilities, &granted)
-        .map_err(|error| Reason::new(Code::Grant, format!("grants.{}: {error}", manifest.name)))?;
+        .map_err(|error| Reason::new(Code::Grant, format!("grants.{}: {error}", manifest.name)))?
+        .sent_once(&manifest.once);
     let capabilities =
         manifest.capabilities.keys().filter(|name| granted.contains_key(*name)).cloned().collect();
     Ok(Loaded {

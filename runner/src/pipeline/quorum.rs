@@ -11,6 +11,7 @@ use staunch_core::permit::ActPermit;
 use staunch_core::policy::{Autonomy, Person, Policies, Position, Problem};
 use staunch_core::run::{Approval, Ask, Run, State};
 
+use super::requests::asks_nobody;
 use super::shared::Shared;
 use super::{Pipeline, Refusal};
 
@@ -108,7 +109,7 @@ impl Shared {
 pub(super) fn question<'a>(shared: &Shared, run: &'a Run) -> Result<&'a Ask, Refusal> {
     let refuse = |code, message: String| Err(Refusal::Conflict(Reason::new(code, message)));
     let Some(ask) = run.ask.as_ref().filter(|_| matches!(run.state, State::Waiting | State::Parked)) else {
-        return refuse(Code::Cancelled, format!("the run is {} and asks nobody", run.state.as_str()));
+        return Err(asks_nobody(run));
     };
     if let Some(held) = &run.held {
         return refuse(Code::TakenOver, format!("{} has it in hand", held.by));

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use staunch_core::decision::Code;
-use staunch_core::effect::EffectStatus;
-use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::record::{AlertRecord, Known, Standing};
 use staunch_core::run::{Run, State};
@@ -12,7 +9,7 @@ use staunch_core::run::{Run, State};
 use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
-use super::live::{LiveRun, Wait};
+use super::live::LiveRun;
 use super::shared::Shared;
 use super::{OpenError, RecordError, views};
 use crate::journal::ViewQuery;
@@ -71,25 +68,6 @@ fn remember(shared: &Shared, record: &AlertRecord) {
     }
 }
 
-/// What is written down about a run that was cut off in the middle of an effect: nobody knows what became of it,
-/// and it is never repeated without a word of a person.
-fn in_doubt(run: &Run) -> Vec<Fact> {
-    let doubts = run.in_doubt();
-    let step = doubts.first().map_or(0, |(step, _)| *step);
-    let mut facts: Vec<Fact> = doubts
-        .into_iter()
-        .map(|(step, effect)| {
-            let leaf = event::EffectSettled { step, effect, status: EffectStatus::Unknown };
-            let outside = payload::EffectSettled { answer: None, by: None, comment: None };
-            Fact::EffectSettled(leaf, Outside::Kept(outside))
-        })
-        .collect();
-    let message = "the daemon stopped before the outcome of an effect was known".to_owned();
-    let outside = payload::RunParked { message, question: None, asked: None };
-    facts.push(Fact::RunParked(event::RunParked { code: Code::InDoubt, step }, Outside::Kept(outside)));
-    facts
-}
-
 /// The last alerts that are over, so that a late repeat of one starts nothing after a restart either; whether those
 /// are all.
 async fn remember_over(shared: &Shared, over: Standing) -> Result<bool, OpenError> {
@@ -121,6 +99,10 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     let state = run.state;
     let replay = can_replay(&run);
     let live = LiveRun::new(run.clone(), about, shared.scribe.clone());
+    if let Some(reason) = &run.given_up {
+        // Somebody ended it while it acted: it gets no further effect after the restart either.
+        live.stop(reason.code, reason.message.clone());
+    }
     let start = match state {
         State::Queued | State::Planning => match gate::permit_replan(&run) {
             Ok(permit) => Start::Fresh(permit, shared.ask_turn(&run)),
@@ -128,10 +110,7 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
         },
         State::Waiting => Start::Waiting,
         State::Running if replay => Start::Acting,
-        State::Running => {
-            live.record(in_doubt(&run), Wait::Durable).await?;
-            Start::Parked
-        }
+        State::Running => Start::InDoubt,
         State::Parked => Start::Parked,
         State::Verifying | State::Undoing => Start::Verifying,
         State::Ended => return Ok(()),

@@ -18,13 +18,14 @@ use staunch_core::run::{Approval, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{self, End, Start};
-use super::ledger::recorded_steps;
+use super::history::past_of;
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::quorum::question;
 use super::receive::{Request, new_run};
 use super::rule;
 use super::shared::Shared;
+use super::signed;
 use crate::plugin::VerifiedPlugin;
 
 /// A run to be started by hand.
@@ -192,6 +193,17 @@ fn refused(decisions: &[Decision]) -> Refusal {
     }
 }
 
+/// What a person says yes to, and how.
+#[derive(Debug, Clone)]
+pub struct Yes {
+    /// The plan that was shown.
+    pub plan: Digest,
+    /// What they say with it.
+    pub comment: Option<String>,
+    /// The DSSE envelope in which they signed it, if they did.
+    pub envelope: Option<Value>,
+}
+
 /// Approves the plan that was shown. Plans anew first, when the plan is old or the rules changed.
 ///
 /// # Errors
@@ -200,21 +212,25 @@ pub(super) async fn approve(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     person: &Person,
-    shown: Digest,
-    comment: Option<String>,
+    yes: Yes,
 ) -> Result<Run, Refusal> {
     let run = live.snapshot().await;
     // Whoever does not count is told so before anything is planned for them.
     let ask = question(shared, &run)?;
-    let plan = run.plan.unwrap_or(shown);
-    shared.would_count(&run, ask, person, &approval(shared, person, plan, comment.clone(), None))?;
+    let given = Yes { plan: run.plan.unwrap_or(yes.plan), ..yes.clone() };
+    shared.would_count(&run, ask, person, &approval(shared, person, given, None))?;
     shared.still_asks(&run)?;
-    up_to_date(shared, live, &run, shown).await?;
+    if let Some(envelope) = &yes.envelope {
+        let rules = shared.rules();
+        let keys = rules.people_keys.get(&person.name).map(Vec::as_slice).unwrap_or_default();
+        signed::check(envelope, (&person.name, keys), (&run.id, yes.plan, yes.comment.as_deref()))?;
+    }
+    up_to_date(shared, live, &run, yes.plan).await?;
     let approved = live
         .decide(Wait::Durable, |run| {
             let ask = question(shared, run)?;
-            let plan = as_shown(shared, run, shown)?;
-            let approval = approval(shared, person, plan, comment, Some(run.policy));
+            let plan = as_shown(shared, run, yes.plan)?;
+            let approval = approval(shared, person, yes, Some(run.policy));
             shared.would_count(run, ask, person, &approval)?;
             shared.still_asks(run)?;
             let leaf = event::RunApproved { plan, policy: run.policy };
@@ -226,22 +242,26 @@ pub(super) async fn approve(
 }
 
 /// The yes of a person, given now.
-fn approval(
-    shared: &Shared,
-    person: &Person,
-    plan: Digest,
-    comment: Option<String>,
-    policy: Option<Digest>,
-) -> Approval {
+fn approval(shared: &Shared, person: &Person, yes: Yes, policy: Option<Digest>) -> Approval {
     Approval {
         by: person.name.clone(),
         at: shared.now(),
-        plan,
-        comment,
+        plan: yes.plan,
+        comment: yes.comment,
         subject: person.subject.clone(),
         roles: person.roles.iter().cloned().collect(),
         policy,
+        envelope: yes.envelope,
     }
+}
+
+/// Why nothing can be decided about a run that puts no question.
+pub(super) fn asks_nobody(run: &Run) -> Refusal {
+    let reason = match run.outcome {
+        Some(outcome) => Reason::new(Code::AlreadyEnded, format!("the run has ended: {}", outcome.as_str())),
+        None => Reason::new(Code::NotWaiting, format!("the run is {} and asks nobody", run.state.as_str())),
+    };
+    Refusal::Conflict(reason)
 }
 
 /// Sees to it that the plan that was shown is what would be done now: plans anew when it is old or the rules changed.
@@ -276,7 +296,7 @@ pub(super) fn as_shown(shared: &Shared, run: &Run, shown: Digest) -> Result<Dige
 pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
-    let done = recorded_steps(&events, run);
+    let done = past_of(&events, run, shared.now());
     let planned = planning::plan_after(shared, live, run, permit, done)
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
@@ -368,8 +388,7 @@ pub(super) async fn reject(
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
-                let message = format!("the run is {} and asks nobody", run.state.as_str());
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, message)));
+                return Err(asks_nobody(run));
             }
             // Who decided first has decided.
             shared.still_asks(run)?;
@@ -404,7 +423,7 @@ pub(super) async fn cancel(live: &LiveRun, person: &Person, comment: Option<Stri
     let run = live
         .decide(Wait::Durable, |run| {
             if run.state == State::Ended {
-                return Err(Refusal::Conflict(Reason::new(Code::Cancelled, "the run has ended")));
+                return Err(asks_nobody(run));
             }
             Ok(vec![given_up(
                 run,
@@ -453,7 +472,7 @@ fn settlement(
     };
     let Some(&(step, effect)) = doubts.iter().find(wanted).filter(|_| run.state == State::Parked) else {
         let message = "the run has no such effect in doubt".to_owned();
-        return Err(Refusal::Conflict(Reason::new(Code::InDoubt, message)));
+        return Err(Refusal::Conflict(Reason::new(Code::NotInDoubt, message)));
     };
     let (status, answer) = match request.outcome {
         Settlement::Done => {
@@ -485,7 +504,8 @@ fn settlement(
     };
     let leaf = event::EffectSettled { step, effect, status };
     let mut facts = vec![Fact::EffectSettled(leaf, Outside::Kept(outside))];
-    if doubts.len() == 1 && goes_on {
+    // A run that also asks about a new plan goes on when that is approved.
+    if doubts.len() == 1 && goes_on && run.ask.is_none() {
         facts.push(drive::resumed());
     }
     Ok(facts)

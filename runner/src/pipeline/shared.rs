@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use ed25519_dalek::VerifyingKey;
 use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Decision;
@@ -39,6 +40,8 @@ pub struct Rules {
     pub config: Config,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// The public keys with which people sign their approvals, by name.
+    pub people_keys: BTreeMap<String, Vec<VerifyingKey>>,
     /// What probes may read.
     pub probes: ProbeGrants,
     /// After how long an alert of a source is stale, by the source's name.
@@ -151,11 +154,12 @@ impl Shared {
         self.rules().config.workers.saturating_sub(self.workers.available_permits())
     }
 
-    /// Key ids of the signatures of a run's plugins.
+    /// The people who signed a run's plugins, as far as the configuration says whose the keys are.
     pub(super) fn signers_of(&self, run: &Run) -> Vec<String> {
         let plugins =
             run.steps.iter().filter_map(|step| self.plugins.exactly(&step.plugin, step.plugin_digest).ok());
-        plugins.flat_map(|plugin| plugin.signers().to_vec()).collect()
+        let holders = plugins.flat_map(|plugin| self.plugins.holders(plugin.signers()));
+        holders.filter_map(|signer| signer.person).collect()
     }
 
     /// Begins to drive a run.

@@ -1,6 +1,8 @@
 //! Rows of the views: what listings and look-ups read, folded from the journal.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -145,6 +147,28 @@ pub fn halt(halt: &Halt) -> ViewRow {
     }
 }
 
+/// The id of a justification: its run, and which time that the glass was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JustificationId {
+    run: RunId,
+    glass: u32,
+}
+
+impl fmt::Display for JustificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.run, self.glass)
+    }
+}
+
+impl FromStr for JustificationId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (run, glass) = text.rsplit_once('-').ok_or(())?;
+        Ok(Self { run: run.parse().map_err(|_| ())?, glass: glass.parse().map_err(|_| ())? })
+    }
+}
+
 /// One time that somebody broke the glass for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Justification {
@@ -178,7 +202,7 @@ pub fn justification(run: &Run, fact: &Fact) -> Option<ViewRow> {
     };
     Some(ViewRow {
         kind: JUSTIFICATION,
-        id: format!("{}-{glass}", run.id),
+        id: JustificationId { run: run.id.clone(), glass }.to_string(),
         state: if record.broken.review.is_some() { REVIEWED } else { OWED }.to_owned(),
         keys: [Some(record.runbook.clone()), Some(record.broken.by.clone()), None],
         doc: doc(&record),

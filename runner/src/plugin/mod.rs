@@ -30,7 +30,7 @@ pub use compile::{CompileError, Compiler, UnverifiedBuild};
 pub use manifest::Manifest;
 pub use registry::{Installation, Installed, Registry};
 pub use tools::{Inspection, ToolError, inspect, sign};
-pub use trust::{TrustPolicy, TrustedKey, VerifiedPlugin};
+pub use trust::{Signer, TrustPolicy, TrustedKey, VerifiedPlugin};
 
 /// `a, b and c`: how refusals name the valid choices.
 fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

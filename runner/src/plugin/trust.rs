@@ -36,13 +36,47 @@ pub struct TrustedKey {
     pub prefixes: Vec<String>,
     /// From then on it counts no more, whenever the signature claims to have been made.
     pub not_after: Option<DateTime<Utc>>,
+    /// Whose it is; `None` where the operator does not say.
+    pub person: Option<String>,
+}
+
+/// A key that signed, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signer {
+    /// The key's id.
+    pub key: String,
+    /// The person who holds it, where the operator says so.
+    pub person: Option<String>,
+}
+
+impl TrustPolicy {
+    /// Who holds these keys. A key that is listed for several people stands there for each of them; one that is no
+    /// longer trusted, without a person. A key's own name is never taken for a person's.
+    #[must_use]
+    pub fn holders(&self, key_ids: &[String]) -> Vec<Signer> {
+        let mut holders = Vec::with_capacity(key_ids.len());
+        for key in key_ids {
+            let mut persons: Vec<&String> = self
+                .keys
+                .iter()
+                .filter(|trusted| key_id(&trusted.key) == *key)
+                .filter_map(|trusted| trusted.person.as_ref())
+                .collect();
+            persons.sort_unstable();
+            persons.dedup();
+            let named = persons.iter().map(|person| Some((*person).clone()));
+            let anonymous = persons.is_empty().then_some(None);
+            holders.extend(named.chain(anonymous).map(|person| Signer { key: key.clone(), person }));
+        }
+        holders
+    }
 }
 
 impl TrustedKey {
-    /// A key that counts for every plugin, for ever.
+    /// A key that counts for every plugin, for ever, and that nobody is known to hold.
     #[must_use]
     pub fn new(key: VerifyingKey) -> Self {
-        Self { key, prefixes: Vec::new(), not_after: None }
+        Self { key, prefixes: Vec::new(), not_after: None, person: None }
     }
 
     fn counts_for(&self, plugin: &str) -> bool {

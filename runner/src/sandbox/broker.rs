@@ -4,6 +4,12 @@
 //! from the journal), write down, answer. Plan, act, rehearsal and replay are the same code with another
 //! [`Mode`]. A refusal is an ordinary answer, and journaled too.
 
+mod doubt;
+mod invalid;
+mod resume;
+
+pub use self::doubt::Found;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,7 +30,7 @@ use super::stop::Stop;
 use super::world::World;
 
 /// How often a repeatable effect in doubt is sent, the first time included.
-const MAX_SENDS: u32 = 3;
+pub const MAX_SENDS: u32 = 3;
 
 /// A call of one function, with its arguments.
 pub(super) trait Function: Send + Sync + Sized {
@@ -68,6 +74,28 @@ pub(super) trait Function: Send + Sync + Sized {
         &self,
         site: Site<'_, Self::Leave>,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+
+    /// For effects: how that which it acts on is before it, where that tells later whether it happened.
+    fn before(&self, _site: Site<'_, Self::Leave>) -> impl Future<Output = Option<Value>> + Send {
+        std::future::ready(None)
+    }
+
+    /// For effects in doubt: asks the world whether it happened, by what it was [before](Self::before).
+    fn reconcile(
+        &self,
+        _before: &Value,
+        _site: Site<'_, Self::Leave>,
+    ) -> impl Future<Output = Found<Self::Output>> + Send {
+        std::future::ready(Found::Unknown)
+    }
+
+    /// For readings that wait: looks once and waits no more.
+    fn hurry(&mut self) {}
+
+    /// For readings: whether two results tell the same. What changes with every look is left out.
+    fn same(before: &Value, now: &Value) -> bool {
+        before == now
+    }
 }
 
 /// Where and within what a call is performed.
@@ -118,10 +146,13 @@ pub(super) async fn reading<F: Function>(
     run.count_call()?;
     let function = match function {
         Ok(function) => function,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return invalid::refuse(run, F::FUNCTION, Access::Reading, error, fuel).await,
     };
     let call = call_of(&function, run)?;
     if let Some(recorded) = run.replayed(&call, Access::Reading, fuel)? {
+        if let Some(before) = run.old_call() {
+            resume::read_again(run, function, &recorded, before).await?;
+        }
         return replay_reading::<F>(run, call, recorded.answer, fuel);
     }
     let leave = match leave_for(&function, run) {
@@ -163,7 +194,7 @@ pub(super) async fn effect<F: Function>(
     run.count_call()?;
     let function = match function.and_then(|function| intent.check().map(|()| function)) {
         Ok(function) => function,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return invalid::refuse(run, F::FUNCTION, Access::Effect, error, fuel).await,
     };
     let call = call_of(&function, run)?;
     if let Some(recorded) = run.replayed(&call, Access::Effect, fuel)? {
@@ -173,7 +204,7 @@ pub(super) async fn effect<F: Function>(
         Ok(leave) => leave,
         Err(error) => return deny(run, call, error, fuel).await,
     };
-    let repeat = function.repeat(&leave);
+    let repeat = run.job.grants.repeat(F::FUNCTION, function.repeat(&leave));
     if run.job.mode.plans() {
         return plan_effect(run, &function, call, repeat, intent);
     }
@@ -205,8 +236,9 @@ struct Effect {
 }
 
 impl Effect {
-    fn intent(&self) -> Intent<'_> {
+    fn intent<'a>(&'a self, before: Option<&'a Value>) -> Intent<'a> {
         Intent {
+            before,
             index: self.index,
             call: &self.call,
             reason: &self.reason,
@@ -261,10 +293,13 @@ async fn act<F: Function>(
     leave: &F::Leave,
     effect: Effect,
 ) -> Answered<F::Output> {
-    let world = run.world.clone();
-    let mut sends = 0;
+    let (world, deadline) = (run.world.clone(), run.deadline);
+    let site = || Site { world: &world, leave, deadline, key: Some(&effect.key) };
+    let mut sends = doubt::sent_before(run, &effect)?;
     let (answer, output, status) = loop {
-        run.job.ledger.intend(effect.intent()).await.map_err(|error| effect.unwritten(error, sends))?;
+        let before = function.before(site()).await;
+        let intent = effect.intent(before.as_ref());
+        run.job.ledger.intend(intent).await.map_err(|error| effect.unwritten(error, sends))?;
         if let Some(reason) = run.job.ledger.halted() {
             // What was sent before and is in doubt stays in doubt.
             let status = if sends == 0 { EffectStatus::Denied } else { EffectStatus::Unknown };
@@ -274,19 +309,13 @@ async fn act<F: Function>(
             effect.note(run, answer, status);
             return Err(stop.into());
         }
-        let site = Site { world: &world, leave, deadline: run.deadline, key: Some(&effect.key) };
-        let (answer, output) = perform(function, site).await?;
-        let status = match &output {
-            Ok(_) => EffectStatus::Done,
-            Err(failure) if failure.in_doubt => EffectStatus::Unknown,
-            Err(_) => EffectStatus::Failed,
-        };
-        effect.settle(run, &answer, status).await?;
+        let performed = perform(function, site()).await?;
+        let tried = doubt::look(function, site(), before.as_ref(), performed).await?;
+        effect.settle(run, &tried.answer, tried.status).await?;
         sends += 1;
-        let again =
-            status == EffectStatus::Unknown && effect.repeat == Repeat::Repeatable && sends < MAX_SENDS;
+        let again = tried.may_be_sent_again(effect.repeat) && sends < MAX_SENDS;
         if !again || Instant::now() >= run.deadline {
-            break (answer, output, status);
+            break (tried.answer, tried.output, tried.status);
         }
     };
     if let (Mode::Act { cover, .. }, false) = (&mut run.job.mode, effect.unplanned) {
@@ -322,7 +351,7 @@ fn admit(run: &mut Run, call: &Call) -> Result<Admission, Stop> {
         Mode::Plan | Mode::Rehearse(_) | Mode::Replay => None,
     };
     if matches!(run.job.mode, Mode::Rehearse(_)) {
-        return Ok(Admission::Perform { index: run.unplanned_index(), unplanned: false });
+        return Ok(Admission::Perform { index: run.unplanned_index(call), unplanned: false });
     }
     let unplanned = covered.is_none();
     if unplanned && run.approved {
@@ -336,7 +365,7 @@ fn admit(run: &mut Run, call: &Call) -> Result<Admission, Stop> {
     }
     let index = match covered {
         Some(index) => index,
-        None => run.unplanned_index(),
+        None => run.unplanned_index(call),
     };
     Ok(Admission::Perform { index, unplanned })
 }
@@ -472,7 +501,7 @@ fn replay_effect<F: Function>(
         return Ok(output);
     }
     let repeat = match function.authorise(&run.job.grants) {
-        Ok(leave) => function.repeat(&leave),
+        Ok(leave) => run.job.grants.repeat(F::FUNCTION, function.repeat(&leave)),
         Err(_) => Repeat::Once,
     };
     let key = idempotency_key(run, index, intent.idempotency_key.as_deref());
@@ -545,13 +574,15 @@ fn assumption<F: Function>(
     Ok(serde_json::from_value(value).map_err(refuse))
 }
 
-/// `base32(SHA-256(run, step, ordinal))`, lower case, without padding; a key of the plugin is mixed in.
+/// `base32(SHA-256(run, step, ordinal))`, lower case, without padding; a key of the plugin is mixed in. The ordinal
+/// is the effect's place in the plan; effects of plans that the run acted on before have other ones.
 fn idempotency_key(run: &Run, index: u32, stated: Option<&str>) -> String {
     let mut hasher = Sha256::new();
     hasher.update(run.job.run.as_str());
     hasher.update([0]);
     hasher.update(run.job.step.to_be_bytes());
-    hasher.update(index.to_be_bytes());
+    let ordinal = run.job.resume.epoch << 16 | index;
+    hasher.update(ordinal.to_be_bytes());
     if let Some(stated) = stated {
         hasher.update(stated);
     }

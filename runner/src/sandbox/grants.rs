@@ -14,15 +14,16 @@ pub(super) use self::glob::Glob;
 pub(super) use self::http::HttpLeave;
 pub(super) use self::secret::{Slot, secret_names};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use staunch_core::effect::CallError;
+use staunch_core::effect::{CallError, Repeat};
 use url::Url;
 
 use self::argv::ArgvPattern;
 use self::http::HttpPattern;
 use self::secret::SecretBinding;
+use super::cap::http::refuse_hidden;
 use super::capability::{self, CAPABILITIES};
 
 /// Capability, function, patterns: the shape of a manifest's `[capabilities]` and of an operator's grant.
@@ -130,6 +131,8 @@ pub struct Grants {
     process: Rules<ArgvPattern>,
     service: Rules<Glob>,
     secrets: BTreeMap<String, Vec<SecretBinding>>,
+    /// Effects that are sent at most once, although they could be repeated.
+    once: Vec<&'static capability::Function>,
     /// Only a scripted world is in reach: no value is filled in, so that every secret may stand anywhere.
     scripted: bool,
 }
@@ -169,6 +172,22 @@ impl Grants {
         grants.add(Side::Request, requested)?;
         grants.add(Side::Grant, requested)?;
         Ok(grants)
+    }
+
+    /// The same grants, with these functions (by capability) sent at most once: a manifest may tighten what may be
+    /// done about an effect in doubt, and never loosen it.
+    #[must_use]
+    pub fn sent_once(mut self, functions: &BTreeMap<String, BTreeSet<String>>) -> Self {
+        for (name, functions) in functions {
+            let known = capability::find(name).map(|capability| capability.functions).unwrap_or_default();
+            self.once.extend(known.iter().filter(|function| functions.contains(function.name)));
+        }
+        self
+    }
+
+    /// What may be done about an effect of this class in doubt.
+    pub(super) fn repeat(&self, function: &capability::Function, class: Repeat) -> Repeat {
+        if self.once.contains(&function) { Repeat::Once } else { class }
     }
 
     /// The names of all secrets that are bound.
@@ -269,8 +288,14 @@ impl Grants {
             plain.set_fragment(None);
             format!("{method} {plain}")
         };
-        self.check("http", function, &self.http, matches, wanted)
-            .map(|granted| granted.iter().filter(matches).fold(HttpLeave::default(), HttpLeave::and))
+        let leave = self
+            .check("http", function, &self.http, matches, wanted)
+            .map(|granted| granted.iter().filter(matches).fold(HttpLeave::default(), HttpLeave::and))?;
+        // What a name resolves to is asked when it is connected to; an address says it at once, also in a plan.
+        if !self.scripted {
+            refuse_hidden(url, &leave.networks)?;
+        }
+        Ok(leave)
     }
 
     /// Whether a path may be used; `path` is absolute and plain.

@@ -109,6 +109,8 @@ pub struct Job {
     /// Calls that were made before: they are answered from here, in order, and must be the same at the same
     /// fuel; then the execution goes on in its mode.
     pub replay: Vec<Recorded>,
+    /// What is known of the executions before it besides.
+    pub resume: Resume,
     /// What is done with effects.
     pub mode: Mode,
 }
@@ -124,8 +126,37 @@ impl fmt::Debug for Job {
     }
 }
 
+/// What an execution knows of those before it, beside the calls that are replayed. Nothing, for a first one.
+#[derive(Debug, Clone, Default)]
+pub struct Resume {
+    /// So many of the replayed calls are old. A reading among them is made again, and when it answers otherwise,
+    /// the execution ends there.
+    pub old: usize,
+    /// Effects that were done and that are not among the replayed calls, because the readings before them have
+    /// changed: one that is met again is answered from here, and not done again.
+    pub done: Vec<Recorded>,
+    /// The effect in doubt that may be sent again.
+    pub again: Option<Again>,
+    /// How many effects outside the plan have a number already.
+    pub outside: u32,
+    /// How often the run was planned anew since it began to act: effects of different plans have different keys.
+    pub epoch: u32,
+}
+
+/// An effect in doubt that may be sent again.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// Its place among the step's effects.
+    pub index: u32,
+    /// The effect.
+    pub call: Call,
+    /// How often it was sent.
+    pub sends: u32,
+    /// Whether the world says that it did not happen: then also one that must not be sent twice may be.
+    pub undone: bool,
+}
+
 /// How an execution ended.
-#[expect(clippy::large_enum_variant, reason = "there is one of it a run, and it is moved, not kept")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// The plugin's result. `remediate`: `{summary, changed, details}`; `deliver`: `{id}`; `inspect`:
@@ -159,6 +190,17 @@ pub enum Ending {
     },
     /// The kill switch, with its reason.
     Halted(String),
+    /// A replayed reading is old, and answers otherwise now.
+    ReadingChanged {
+        /// How many calls of the replay still hold: those before it.
+        calls: u32,
+        /// The reading.
+        call: Call,
+        /// What it answered.
+        before: Answer,
+        /// What it answers.
+        now: Answer,
+    },
     /// A replay met something else than the journal holds.
     Diverged {
         /// What the journal holds at this place; `None` past its end.

@@ -42,6 +42,8 @@ pub struct Intent<'a> {
     pub unplanned: bool,
     /// The fuel that was left at the call.
     pub fuel: u64,
+    /// How that which it acts on is now, where that tells later whether it happened.
+    pub before: Option<&'a serde_json::Value>,
 }
 
 /// How an intended effect ended.

@@ -17,6 +17,8 @@ mod ledger;
 pub mod limits;
 mod log_text;
 mod probe;
+mod reconcile;
+mod roots;
 mod run;
 mod scrub;
 mod secrets;
@@ -24,14 +26,18 @@ mod stop;
 mod wasi;
 mod world;
 
+pub use broker::{Found, MAX_SENDS};
 pub use cap::http::{Resolve, SystemResolver};
 pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;
-pub use job::{Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report};
+pub use job::{
+    Again, Denial, EffectRecord, Ending, Export, Job, LogLevel, LogLine, Mode, ReadingRecord, Report, Resume,
+};
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
 pub use probe::ProbeGrants;
+pub use roots::{Root, RootError, read_roots};
 pub use secrets::{MIN_SECRET_BYTES, SecretError};
 
 use std::any::Any;
@@ -191,6 +197,11 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Trusts these certificates beside the system's, for connections that begin from now on.
+    pub fn replace_roots(&self, extra_roots: Vec<CertificateDer<'static>>) {
+        self.world.http.replace_roots(extra_roots);
+    }
+
     /// Runs a plugin: the one way to do so. Waits for room if too many are running; the deadline counts from
     /// then on.
     ///
@@ -303,6 +314,9 @@ fn ending_of_stop(stop: Stop) -> Ending {
         Stop::Parked { call, reason } => Ending::Parked { call: *call, reason },
         Stop::InDoubt { index, call, message } => Ending::InDoubt { index, call: *call, message },
         Stop::Halted(reason) => Ending::Halted(reason),
+        Stop::ReadingChanged { calls, call, before, now } => {
+            Ending::ReadingChanged { calls, call: *call, before: *before, now: *now }
+        }
         Stop::Diverged { expected, call, fuel } => {
             Ending::Diverged { expected: expected.map(|recorded| *recorded), call: *call, fuel }
         }

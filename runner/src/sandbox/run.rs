@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) log: Vec<LogLine>,
     pub(super) log_bytes: usize,
     pub(super) log_dropped: u32,
+    /// How many calls were replayed.
+    replayed: usize,
     calls: u32,
     journal_bytes: usize,
     unplanned: u32,
@@ -62,9 +64,10 @@ impl Run {
             log: Vec::new(),
             log_bytes: 0,
             log_dropped: 0,
+            replayed: 0,
             calls: 0,
             journal_bytes: 0,
-            unplanned: 0,
+            unplanned: job.resume.outside,
             job,
         }
     }
@@ -95,8 +98,11 @@ impl Run {
         Ok(())
     }
 
-    /// The number of the next effect that is not in the plan.
-    pub(super) fn unplanned_index(&mut self) -> u32 {
+    /// The number of the next effect that is not in the plan; the one that it has, if it is sent again.
+    pub(super) fn unplanned_index(&mut self, call: &Call) -> u32 {
+        if let Some(again) = self.job.resume.again.as_ref().filter(|again| again.call == *call) {
+            return again.index;
+        }
         let planned = match self.job.mode {
             Mode::Act { planned, .. } => planned,
             Mode::Plan | Mode::Rehearse(_) | Mode::Replay => 0,
@@ -106,38 +112,47 @@ impl Run {
         index
     }
 
-    /// The journaled answer to this call, if the run is still replaying.
+    /// The journaled answer to this call, if the run is still replaying, or if it is an effect that was done before
+    /// the run was planned anew.
     pub(super) fn replayed(
         &mut self,
         call: &Call,
         access: Access,
         fuel: u64,
     ) -> Result<Option<Recorded>, Stop> {
-        let Some(recorded) = self.replay.next() else {
-            if matches!(self.job.mode, Mode::Replay) {
-                return Err(Stop::Diverged { expected: None, call: Box::new(call.clone()), fuel });
-            }
-            return Ok(None);
+        let fits = |recorded: &Recorded| {
+            recorded.call == *call && recorded.fuel == fuel && recorded.access == access
         };
-        if recorded.call != *call || recorded.fuel != fuel || recorded.access != access {
-            return Err(Stop::Diverged {
-                expected: Some(Box::new(recorded)),
-                call: Box::new(call.clone()),
-                fuel,
-            });
+        let next = self.replay.as_slice().first();
+        if next.is_some_and(fits) {
+            self.replayed += 1;
+            return Ok(self.replay.next());
         }
-        Ok(Some(recorded))
+        let over = next.is_none();
+        if access == Access::Effect
+            && let Some(place) = self.job.resume.done.iter().position(|done| done.call == *call)
+        {
+            return Ok(Some(self.job.resume.done.remove(place)));
+        }
+        if over && !matches!(self.job.mode, Mode::Replay) {
+            return Ok(None);
+        }
+        Err(Stop::Diverged { expected: self.replay.next().map(Box::new), call: Box::new(call.clone()), fuel })
+    }
+
+    /// How many calls were replayed before the last one, if that one is old.
+    pub(super) fn old_call(&self) -> Option<u32> {
+        let before = self.replayed.checked_sub(1).filter(|before| *before < self.job.resume.old)?;
+        u32::try_from(before).ok()
     }
 
     /// Takes the effects that a replayed call used up out of the plan.
     pub(super) fn cover_replayed(&mut self, recorded: &Recorded, answer: &Answer) {
         let Some(index) = recorded.index else { return };
         if let Mode::Act { cover, planned } = &mut self.job.mode {
-            if index < *planned {
-                cover.admit(&recorded.call);
-                cover.answered(index, answer);
-            } else {
-                self.unplanned = self.unplanned.max(index - *planned + 1);
+            match cover.admit(&recorded.call) {
+                Some(place) => cover.answered(place, answer),
+                None => self.unplanned = self.unplanned.max((index + 1).saturating_sub(*planned)),
             }
         }
     }

@@ -15,6 +15,9 @@ pub(super) enum Stop {
     /// The kill switch.
     #[error("halted: {0}")]
     Halted(String),
+    /// An old reading answers otherwise now.
+    #[error("{}.{} on {} answers otherwise than before", call.capability, call.function, call.target)]
+    ReadingChanged { calls: u32, call: Box<Call>, before: Box<Answer>, now: Box<Answer> },
     /// A replay met another call than the journal holds.
     #[error("the call differs from the journaled one")]
     Diverged { expected: Option<Box<Recorded>>, call: Box<Call>, fuel: u64 },

@@ -13,7 +13,7 @@ use super::compare::{differences, shown};
 use super::format::{End, Entry, ExpectedEffect, Pass, Scenario, name_of};
 use super::report::{Ended, ScenarioReport, SeenEffect, SeenLine};
 use super::world::{NoJournal, World, entry_line, is_effect, line};
-use crate::sandbox::{self, Ending, Export, Job, Mode};
+use crate::sandbox::{self, Ending, Export, Job, Mode, Resume};
 
 /// The host that a scenario's target denotes.
 const HOST: &str = "local";
@@ -94,6 +94,7 @@ impl Rehearsal {
             limits: self.manifest.limits,
             ledger: Arc::new(NoJournal),
             replay: Vec::new(),
+            resume: Resume::default(),
             mode: Mode::Rehearse(world.clone()),
         };
         let report = self.sandbox.execute(Permit::Rehearsal(RehearsalPermit::new()), job).await;

@@ -23,7 +23,14 @@ fn an_approved_plan_is_done_as_it_was_shown() {
     assert_eq!(fixed["plan"]["digest"], waiting["plan"]["digest"]);
     assert_eq!(fixed["approvals"][0]["by"], "ada");
     assert_eq!(stage.target.posts().len(), 1);
-    assert_eq!(daemon.approve(&ada, &fixed).status, 409, "what has ended cannot be approved");
+    let late = daemon.approve(&ada, &fixed);
+    assert_eq!(
+        (late.status, late.problem().as_str()),
+        (409, "already-ended"),
+        "what has ended cannot be approved"
+    );
+    let settle = daemon.post(&format!("/v1/runs/{id}/settle"), &json!({ "outcome": "done" }));
+    assert_eq!((settle.status, settle.problem().as_str()), (409, "already-ended"), "{}", settle.text());
 }
 
 #[test]
@@ -69,6 +76,38 @@ fn the_starter_of_a_run_does_not_count_as_its_approver() {
     assert!(stage.target.posts().is_empty());
     let _run = daemon.approve(&ben, &waiting).expect(200);
     let _run = daemon.outcome(waiting["id"].as_str().unwrap(), "fixed");
+}
+
+#[test]
+fn the_signer_of_a_plugin_does_not_count_as_its_approver() {
+    let gate = "gate: { approvals: 1, roles: [operator], expires: 5m }\n";
+    let Some(stage) = Stage::set_with("approve", gate) else { return };
+    let verify = stage.verify();
+    let lax = gate.replace("5m", "5m, separation: none");
+    stage.runbook("restart-lax", "LaxDown", "approve", &format!("{lax}{verify}"));
+    stage.home.trust_author_as("ada");
+    let daemon = stage.home.serve();
+    let (ada, author) = (stage.home.token("ada", "operator"), stage.home.token("author", "operator"));
+    let shown = daemon.get("/v1/plugins/http-request").expect(200);
+    assert_eq!(shown["signed_by"][0]["person"], "ada", "{shown:#}");
+    assert_eq!(shown["signed_by"][0]["key"], shown["signers"][0], "{shown:#}");
+
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    let waiting = daemon.until(&id, "waiting");
+    let answer = daemon.approve(&ada, &waiting);
+    assert_eq!((answer.status, answer.problem().as_str()), (409, "separation"), "{}", answer.text());
+    assert!(answer.text().contains("ada signed a plugin of the run"), "{}", answer.text());
+    assert!(stage.target.posts().is_empty());
+    // The key lies in author.pub: what a file is called says nothing of whose it is.
+    let _run = daemon.approve(&author, &waiting).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
+    assert_eq!(stage.target.posts().len(), 1);
+
+    stage.target.set_well(false);
+    let id = daemon.run_of(&Firing::new("LaxDown", "shop-2"));
+    let waiting = daemon.until(&id, "waiting");
+    let _run = daemon.approve(&ada, &waiting).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn every_refusal_of_the_api_is_a_problem_document() {
         ("/v1/runs?state=sleeping", 422),
         ("/v1/runs?limit=0", 422),
         ("/v1/runs?after=there", 422),
+        ("/v1/runs?after=al_00000000000000000000000000000000", 422),
         ("/v1/runs?colour=red", 422),
         ("/v1/runs?limit=many", 422),
         ("/v1/audit/inclusion?size=1", 422),

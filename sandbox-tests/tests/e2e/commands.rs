@@ -222,6 +222,8 @@ fn a_slip_is_told_with_what_would_be_right() {
         (&["plugin", "build"], 2, "`staunch plugin new NAME` makes a project"),
         (&["plugin", "test"], 2, "`staunch plugin new NAME` makes a project"),
         (&["plugin", "new", "Bad Name"], 2, "no plugin name"),
+        (&["plugin", "install", "x.wasm", "--standing", "automatic"], 2, "--reason <REASON>"),
+        (&["plugin", "install", "x.wasm", "--allow-downgrade"], 2, "--reason <REASON>"),
     ] {
         let refused = in_folder(empty.path(), words);
         assert_eq!(refused.code, Some(code), "{words:?}: {}", refused.stderr);
@@ -238,6 +240,13 @@ fn a_slip_is_told_with_what_would_be_right() {
         let refused = in_folder(&home.path(""), words);
         assert!(refused.code == Some(2) && refused.stderr.contains(wanted), "{words:?}: {}", refused.stderr);
     }
+    fs::write(home.path("x.wasm"), "x").unwrap();
+    let unsigned = in_folder(&home.path(""), &["plugin", "install", "x.wasm"]);
+    assert!(
+        unsigned.code == Some(1) && unsigned.stderr.contains("plugin sign x.wasm"),
+        "{}",
+        unsigned.stderr
+    );
     let unreachable = in_folder(&home.path(""), &["--url", "http://127.0.0.1:1", "runs", "list"]);
     assert_eq!(unreachable.stderr.matches("127.0.0.1:1").count(), 1, "{}", unreachable.stderr);
 }

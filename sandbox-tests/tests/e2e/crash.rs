@@ -82,6 +82,73 @@ fn an_effect_in_doubt_parks_the_run_until_somebody_settles_it() {
 }
 
 #[test]
+fn an_effect_in_doubt_that_may_be_repeated_is_sent_again_with_its_key() {
+    let Some(mut stage) = Stage::set("automatic") else { return };
+    let pattern = format!("POST http://{}/** idempotent", stage.target.address());
+    stage.home.grants = vec![format!("http-request: {{ http: {{ send: ['{pattern}'] }} }}")];
+    stage.home.configure();
+    stage.target.behave(Behaviour::Hold);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    until("the request is in flight", SOON, || (stage.target.posts().len() == 1).then_some(()));
+    daemon.kill();
+    stage.target.behave(Behaviour::Recover);
+    let daemon = stage.home.serve();
+    let run = daemon.outcome(&id, "fixed");
+    assert_eq!(run["effects"][0]["status"], "done", "{run:#}");
+    let posts = stage.target.posts();
+    let keys: Vec<_> = posts.iter().map(|seen| seen.header("idempotency-key").map(str::to_owned)).collect();
+    assert_eq!(keys.len(), 2);
+    assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+    assert_eq!(run["effects"][0]["idempotency_key"].as_str(), keys[0].as_deref());
+    let journal = daemon.get(&format!("/v1/runs/{id}/journal")).expect(200);
+    let kinds =
+        journal["items"].as_array().unwrap().iter().map(|entry| entry["leaf"]["kind"].as_str().unwrap());
+    let effects: Vec<_> = kinds.filter(|kind| kind.starts_with("effect-")).collect();
+    let one = ["effect-intended", "effect-settled"];
+    assert_eq!(effects, [one, one].concat(), "each sending is its own record");
+}
+
+#[test]
+fn an_effect_is_sent_three_times_over_all_restarts() {
+    let Some(mut stage) = Stage::set("automatic") else { return };
+    let pattern = format!("POST http://{}/** idempotent", stage.target.address());
+    stage.home.grants = vec![format!("http-request: {{ http: {{ send: ['{pattern}'] }} }}")];
+    stage.home.configure();
+    stage.target.behave(Behaviour::Hold);
+    let mut daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    for sends in 1..=3 {
+        until("the request is in flight", SOON, || (stage.target.posts().len() == sends).then_some(()));
+        daemon.kill();
+        daemon = stage.home.serve();
+    }
+    let parked = daemon.until(&id, "parked");
+    assert_eq!(parked["reason"]["code"], "in-doubt", "{parked:#}");
+    assert_eq!(stage.target.posts().len(), 3);
+}
+
+#[test]
+fn a_run_that_was_cancelled_in_the_middle_of_an_effect_gets_none_after_a_power_cut() {
+    let Some(mut stage) = Stage::set("automatic") else { return };
+    let pattern = format!("POST http://{}/** idempotent", stage.target.address());
+    stage.home.grants = vec![format!("http-request: {{ http: {{ send: ['{pattern}'] }} }}")];
+    stage.home.configure();
+    let verify = stage.verify().replace("within: 20s", "within: 300ms");
+    stage.runbook("restart-shop", ALERT, "automatic", &verify);
+    stage.target.behave(Behaviour::Hold);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    until("the request is in flight", SOON, || (stage.target.posts().len() == 1).then_some(()));
+    let _cancelled = daemon.post(&format!("/v1/runs/{id}/cancel"), &json!({})).expect(200);
+    daemon.kill();
+    let daemon = stage.home.serve();
+    let run = daemon.until(&id, "ended");
+    assert_eq!(run["effects"][0]["status"], "unknown", "{run:#}");
+    assert_eq!(stage.target.posts().len(), 1, "a cancelled run did something after the restart");
+}
+
+#[test]
 fn what_is_settled_without_an_answer_still_ends() {
     let Some(stage) = Stage::set("automatic") else { return };
     let (daemon, id) = in_doubt(&stage);

@@ -2,6 +2,7 @@
 
 use sandbox_tests::alerts::Firing;
 use sandbox_tests::daemon::Daemon;
+use sandbox_tests::installation::succeeded;
 use sandbox_tests::poll::{SOON, within_time};
 use sandbox_tests::target::Behaviour;
 use serde_json::{Value, json};
@@ -213,6 +214,52 @@ fn who_breaks_the_glass_owes_a_reason_until_another_has_reviewed_it() {
     let reviewed = daemon.get("/v1/justifications?state=reviewed").expect(200);
     assert_eq!(reviewed["items"][0]["run"], run["id"]);
     assert_eq!(daemon.post(&review, &json!({ "comment": "again" })).status, 404, "nothing is owed any more");
+}
+
+#[test]
+fn a_signed_approval_is_verified_with_the_persons_own_key_and_kept() {
+    let Some(mut stage) = Stage::set_with("approve", "gate: { expires: 5m }\n") else { return };
+    for name in ["ada", "ben"] {
+        let file = stage.home.path(&format!("keys/{name}.key")).display().to_string();
+        let _made = succeeded(&stage.home.staunch(&["keys", "generate", &file]));
+    }
+    stage.home.more.push("people: { ada: { keys: [./keys/ada.pub] } }\n".to_owned());
+    stage.home.configure();
+    let daemon = stage.home.serve();
+    let ada = stage.home.token("ada", "operator");
+    let run = waiting(&daemon);
+    let plan = run["plan"]["digest"].as_str().unwrap();
+    let approve = |key: &str| {
+        let key = stage.home.path(&format!("keys/{key}.key")).display().to_string();
+        let url = format!("http://{}", daemon.address());
+        stage.home.staunch(&[
+            "runs",
+            "approve",
+            id(&run),
+            "--plan",
+            plan,
+            "--comment",
+            "seen",
+            "--key",
+            &key,
+            "--token",
+            &ada,
+            "--url",
+            &url,
+        ])
+    };
+    let strange = approve("ben");
+    assert_eq!(strange.code, Some(1), "{}", strange.stderr);
+    assert!(strange.stderr.contains("no key of ada signed it"), "{}", strange.stderr);
+    assert_eq!(daemon.run(id(&run))["approvals"], json!([]));
+    let _approved = succeeded(&approve("ada"));
+    let fixed = daemon.outcome(id(&run), "fixed");
+    let envelope = &fixed["approvals"][0]["envelope"];
+    assert_eq!(envelope["payloadType"], "application/vnd.in-toto+json", "{fixed:#}");
+    let kept = daemon.journal(id(&run));
+    let kept = kept.iter().find(|entry| entry["leaf"]["kind"] == "run-approved").unwrap();
+    assert_eq!(&kept["payload"]["approval"]["envelope"], envelope);
+    assert!(!kept["leaf"].to_string().contains("payloadType"), "the leaf holds no outside text");
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn a_grant_of_any_address_does_not_reach_the_loopback() {
     stage.home.configure();
     let daemon = stage.home.serve();
     let run = daemon.until(&daemon.run_of(&Firing::new(ALERT, "shop-1")), "ended");
-    assert!(["refused", "failed"].iter().any(|outcome| run["outcome"] == *outcome), "{run:#}");
+    assert_eq!((&run["outcome"], &run["reason"]["code"]), (&json!("refused"), &json!("grant")), "{run:#}");
+    assert_eq!(run["started_at"], json!(null), "it is refused by its plan");
     assert!(run["reason"]["message"].as_str().unwrap().contains("not public"), "{run:#}");
     assert!(stage.target.posts().is_empty());
 }

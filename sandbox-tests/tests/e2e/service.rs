@@ -89,6 +89,9 @@ impl Drop for Container {
     }
 }
 
+/// What the unit `slow` does before it is active: long enough to lose the daemon in between.
+const SLOW_START: &str = "ExecStartPre=/bin/sh -c 'echo starting >> /shared/slow.starting; sleep 1.2'\n";
+
 /// The root of the container: this machine's `/usr`, and of the rest as little as there can be.
 fn furnish(root: &Path) {
     for folder in ["usr", "etc/systemd/system", "var", "run", "tmp", "proc", "sys", "dev", "shared"] {
@@ -105,13 +108,13 @@ fn furnish(root: &Path) {
     fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
     fs::write(root.join("etc/hostname"), "web-7\n").unwrap();
     let unit = |name: &str, text: &str| fs::write(root.join("etc/systemd/system").join(name), text).unwrap();
-    unit("staunch-test.target", "[Unit]\nWants=dbus.service web.service stubborn.service\n");
-    for name in ["web", "stubborn"] {
+    unit("staunch-test.target", "[Unit]\nWants=dbus.service web.service stubborn.service slow.service\n");
+    for (name, before) in [("web", ""), ("stubborn", ""), ("slow", SLOW_START)] {
         // It notes its start, and fails while there is a reason to.
         unit(
             &format!("{name}.service"),
             &format!(
-                "[Unit]\nDefaultDependencies=no\nAfter=dbus.service\n[Service]\nType=exec\n\
+                "[Unit]\nDefaultDependencies=no\nAfter=dbus.service\n[Service]\nType=exec\n{before}\
                  ExecStart=/bin/sh -c 'echo started >> /shared/{name}.starts; \
                  while ! test -e /shared/{name}.fault; do sleep 0.1; done; exit 1'\n"
             ),
@@ -123,13 +126,13 @@ fn furnish(root: &Path) {
 fn stage() -> Option<(Installation, Container, Daemon)> {
     let mut home = Installation::with(&["restart-service"])?;
     let container = Container::boot(&home)?;
-    let units = "['web.service', 'stubborn.service']";
+    let units = "['web.service', 'stubborn.service', 'slow.service']";
     home.grants.push(format!(
         "restart-service: {{ service: {{ status: {units}, await-active: {units}, restart: {units}, reset-failed: {units} }} }}"
     ));
     home.probes = format!("service: {{ status: {units} }}");
     home.configure();
-    for name in ["web", "stubborn"] {
+    for name in ["web", "stubborn", "slow"] {
         home.runbook(
             &format!("restart-{name}"),
             &format!(
@@ -140,10 +143,15 @@ fn stage() -> Option<(Installation, Container, Daemon)> {
             ),
         );
     }
+    let daemon = serve(&home, &container);
+    Some((home, container, daemon))
+}
+
+/// A daemon on the bus of the container.
+fn serve(home: &Installation, container: &Container) -> Daemon {
     let mut serve = home.command(&["serve"]);
     serve.env("DBUS_SYSTEM_BUS_ADDRESS", container.bus());
-    let daemon = Daemon::start_as(&home, serve);
-    Some((home, container, daemon))
+    Daemon::start_as(home, serve)
 }
 
 fn statuses(run: &Value) -> Vec<String> {
@@ -205,4 +213,34 @@ fn a_unit_that_is_not_granted_is_left_alone_in_nspawn() {
     assert_eq!(run["reason"]["code"], "grant", "{run:#}");
     assert!(run["reason"]["message"].as_str().unwrap().contains("dbus.service"), "{run:#}");
     assert_eq!(container.starts("web"), 1);
+}
+
+#[test]
+fn a_restart_that_was_under_way_at_a_power_cut_in_nspawn_is_not_repeated() {
+    let Some((home, container, daemon)) = stage() else { return };
+    let starting =
+        || fs::read_to_string(container.shared.join("slow.starting")).unwrap_or_default().lines().count();
+    until("the unit runs", SOON, || (container.starts("slow") == 1).then_some(()));
+    container.set_fault("slow", true);
+    until_failed(&daemon, "slow");
+    container.set_fault("slow", false);
+    let id = daemon.run_of(&Firing::new("slow", "web-7"));
+    until("the restart is under way", SOON, || (starting() == 2).then_some(()));
+    daemon.kill();
+    let daemon = serve(&home, &container);
+    let run = daemon.outcome(&id, "fixed");
+    assert_eq!(statuses(&run), ["reset-failed done", "restart done"], "{run:#}");
+    assert_eq!(container.starts("slow"), 2, "it was restarted twice");
+    let journal = daemon.get(&format!("/v1/runs/{id}/journal")).expect(200);
+    let of = |kind: &str| -> Vec<Value> {
+        let items = journal["items"].as_array().unwrap().iter();
+        items.filter(|entry| entry["leaf"]["kind"] == kind).map(|entry| entry["payload"].clone()).collect()
+    };
+    let intents = of("effect-intended");
+    assert_eq!(intents.len(), 2, "{intents:#?}");
+    assert_eq!(
+        intents[1]["before"]["active"], "inactive",
+        "what it was before is written down: {intents:#?}"
+    );
+    assert_eq!(of("effect-settled")[1]["comment"], "the host found that it happened");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use staunch::sandbox::{Ending, Job, Verdict};
+use staunch::sandbox::{Ending, Grants, Job, Verdict};
 use staunch_core::effect::{EffectStatus, Repeat};
 
 use super::harness::*;
@@ -186,4 +186,106 @@ async fn keys_tell_effects_apart_and_stay_the_same() {
     assert_eq!(first, second);
     assert_ne!(first[0], first[1]);
     assert_ne!(first, other_step);
+}
+
+#[tokio::test]
+async fn a_call_that_makes_no_sense_is_journaled_and_replayed() {
+    let sandbox = sandbox();
+    let prepared = prepare(&sandbox, "send");
+    let allowed = grants(&[("http", "send", "POST http://**")]);
+    let book = Arc::new(Book::default());
+    let make = || job(&prepared, "no address at all", &allowed, &book);
+    let (_, act) = plan_and_act(&sandbox, make).await;
+    let Ending::Failed(error) = &act.ending else { panic!("{act:?}") };
+    assert_eq!(error.code, "invalid-argument");
+    assert_eq!(book.lines(), ["denied send", "denied send"], "once in the plan, once when acting");
+    let mut recorded = book.recorded.lock().unwrap().clone();
+    assert_eq!(recorded[0], recorded[1]);
+    recorded.truncate(1);
+    let replayed = Job { mode: acting(Vec::new()), replay: recorded.clone(), ..make() };
+    let again = sandbox.execute(act_permit(true), replayed).await;
+    assert_eq!((&again.ending, again.fuel), (&act.ending, act.fuel));
+    assert_eq!(book.lines().len(), 2, "a replayed call is not written down again");
+    let other =
+        Job { mode: acting(Vec::new()), replay: recorded, ..job(&prepared, "ftp://x", &allowed, &book) };
+    let other = sandbox.execute(act_permit(true), other).await;
+    assert!(matches!(other.ending, Ending::Diverged { .. }), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_plan_refuses_a_hidden_address_that_the_grant_does_not_name() {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("inside")).await;
+    let prepared = prepare(&sandbox, "send");
+    let book = Arc::new(Book::default());
+    let plan = async |address: &str, pattern: &str| {
+        let allowed = grants(&[("http", "send", pattern)]);
+        sandbox.execute(plan_permit(), job(&prepared, address, &allowed, &book)).await
+    };
+    for address in [target.address.clone(), format!("http://localhost:{}/", target.port)] {
+        let report = plan(&address, "POST http://**").await;
+        let Ending::Failed(error) = &report.ending else { panic!("{address}: {report:?}") };
+        assert!(error.is_denial() && report.effects.is_empty(), "{address}: {report:?}");
+        let report = plan(&address, "POST http://** @127.0.0.0/8").await;
+        assert_eq!(report.effects.len(), 1, "{address}: {report:?}");
+    }
+    assert!(target.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_manifest_tightens_what_a_grant_lets_be_repeated() {
+    for (tightened, sent, repeat) in [(false, 3, Repeat::Repeatable), (true, 1, Repeat::Once)] {
+        let sandbox = sandbox();
+        let target = Target::start(Manner::Reset).await;
+        let prepared = prepare(&sandbox, "send");
+        let map = patterns(&[("http", "send", &format!("POST {}** idempotent", target.address))]);
+        let mut allowed = Grants::own("guest", &map).unwrap();
+        if tightened {
+            allowed = allowed.sent_once(&[("http".to_owned(), ["send".to_owned()].into())].into());
+        }
+        let (allowed, book) = (Arc::new(allowed), Arc::new(Book::default()));
+        let make = || job(&prepared, &target.address, &allowed, &book);
+        let (plan, act) = plan_and_act(&sandbox, make).await;
+        assert!(matches!(act.ending, Ending::InDoubt { .. }), "{act:?}");
+        assert_eq!((plan.effects[0].repeat, act.effects[0].repeat), (repeat, repeat));
+        assert_eq!(target.requests().len(), sent);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_plugin_is_mixed_into_the_hosts_and_never_used_alone() {
+    let sandbox = sandbox();
+    let target = Target::start(Manner::ok("done")).await;
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/walls/guests/");
+    let text = |name: &str| std::fs::read_to_string(format!("{guests}{name}.wat")).unwrap();
+    let plain = text("send").replace("  ;;@prelude", &text("prelude"));
+    let head = "(local.set $left (i32.const 1))";
+    let mut keys = Vec::new();
+    for (own, step) in [(None, 0), (Some("order-7"), 0), (Some("order-8"), 0), (Some("order-7"), 1)] {
+        let wat = match own {
+            None => plain.clone(),
+            Some(key) => {
+                let stored = format!(
+                    "{head} (i32.store8 (i32.const 564) (i32.const 1)) (i32.store (i32.const 568) (i32.const 2096)) \
+                     (i32.store (i32.const 572) (i32.const {}))",
+                    key.len()
+                );
+                let data = format!("(data (i32.const 2096) \"{key}\")\n  ;; request");
+                plain.replace(head, &stored).replacen(";; request", &data, 1)
+            }
+        };
+        let bytes = component_of(&wat, "remediator");
+        let compiled = wasmtime::component::Component::new(sandbox.engine(), &bytes).unwrap();
+        let prepared = sandbox.prepare(staunch_core::id::Digest::of(&bytes), &compiled).unwrap();
+        let allowed = grants(&[("http", "send", &format!("POST {}**", target.address))]);
+        let book = Arc::new(Book::default());
+        let (_, act) =
+            plan_and_act(&sandbox, || Job { step, ..job(&prepared, &target.address, &allowed, &book) }).await;
+        let key = act.effects[0].key.clone().unwrap();
+        let request = target.requests().pop().unwrap();
+        assert!(request.contains(&format!("idempotency-key: {key}\r\n")), "{request}");
+        assert!(own.is_none_or(|own| !request.contains(own)), "{request}");
+        assert!(!keys.contains(&key), "{own:?} in step {step} has the key of another effect");
+        keys.push(key);
+    }
 }

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use staunch::clock::Clock;
 use staunch::sandbox::{
     Export, Grants, Intent, Job, Ledger, LedgerError, Limits, Mode, Options, Outcome, PatternMap, Prepared,
-    Reading, Report, Resolve, Sandbox, Verdict,
+    Reading, Report, Resolve, Resume, Sandbox, Verdict,
 };
 use staunch_core::effect::{Access, Answer, Call};
 use staunch_core::gate::{self, PersonNow, QuorumFacts, RolesNow};
@@ -245,6 +245,7 @@ pub(crate) fn job(prepared: &Arc<Prepared>, input: &str, grants: &Arc<Grants>, b
         limits: Limits { fuel: 100_000_000, memory: 64 << 20, deadline: Duration::from_secs(10) },
         ledger: book.clone(),
         replay: Vec::new(),
+        resume: Resume::default(),
         mode: Mode::Plan,
     }
 }
@@ -278,6 +279,7 @@ fn waiting() -> Run {
             plan,
             comment: None,
             subject: None,
+            envelope: None,
             roles: Vec::new(),
             policy: None,
         }],
@@ -287,6 +289,7 @@ fn waiting() -> Run {
         given_up: None,
         parked_at: None,
         approved: false,
+        approved_until: None,
         question: None,
         baseline: None,
         decisions: Vec::new(),

@@ -76,6 +76,26 @@ fn kinds_are_distinct() {
     assert_eq!(kinds.len(), Fact::KINDS.len());
 }
 
+#[test]
+fn an_intent_reads_with_and_without_what_was_before() {
+    let leaf = br#"{"v":1,"at":"2026-01-01T00:00:00Z","kind":"effect-intended","run":"@RUN@","fact":{"step":0,"effect":0,"capability":"service","function":"restart","key":"k","repeat":"once","planned":true,"fuel":1},"payload":"@DIGEST@"}"#;
+    let leaf = String::from_utf8(leaf.to_vec())
+        .unwrap()
+        .replace("@RUN@", RunId::from_bits(7).as_str())
+        .replace("@DIGEST@", &Digest::of(b"").to_string());
+    let call = r#"{"capability":"service","function":"restart","target":"t","arguments":null}"#;
+    for (more, wanted) in
+        [("", None), (r#","before":{"active":"failed"}"#, Some(json!({ "active": "failed" })))]
+    {
+        let bytes = format!(r#"{{"call":{call},"reason":"r"{more}}}"#);
+        let event = Event::decode(leaf.as_bytes(), Some(bytes.as_bytes())).unwrap();
+        let Fact::EffectIntended(_, Outside::Kept(outside)) = &event.fact else { panic!("{event:?}") };
+        assert_eq!(outside.before, wanted);
+        let (_, written) = event.encode([0; 16]).unwrap().payload.unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), bytes, "nothing is written where nothing is known");
+    }
+}
+
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
 const GOLDEN: [(&str, &str); 9] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),

@@ -4,7 +4,7 @@
 macro_rules! facts {
     ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
         leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
-        payload { $($(#[doc = $pdoc:literal])+ $pfield:ident: $ptype:ty,)* }
+        payload { $($(#[doc = $pdoc:literal])+ $(#[serde($($pattr:tt)*)])? $pfield:ident: $ptype:ty,)* }
     })+) => {
         /// What happened.
         #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ macro_rules! facts {
                 /// The part that came from outside.
                 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
                 #[serde(deny_unknown_fields)]
-                pub struct $name { $($(#[doc = $pdoc])+ pub $pfield: $ptype,)* }
+                pub struct $name { $($(#[doc = $pdoc])+ $(#[serde($($pattr)*)])? pub $pfield: $ptype,)* }
 
                 impl $name {
                     pub(super) const EMPTY: bool = {

@@ -18,6 +18,7 @@ pub(super) fn approval(by: &str, plan: Digest) -> Approval {
         plan,
         comment: None,
         subject: None,
+        envelope: None,
         roles: Vec::new(),
         policy: None,
     }
@@ -59,6 +60,7 @@ pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         given_up: None,
         parked_at: None,
         approved: false,
+        approved_until: None,
         question: None,
         baseline: None,
         decisions: Vec::new(),
@@ -85,6 +87,21 @@ fn a_run_never_permitted_is_not_permitted_again() {
     assert!(permit_again(&run).is_ok());
     run.ended_at = Some(at(6));
     assert!(permit_again(&run).is_err());
+}
+
+#[test]
+fn a_run_is_taken_up_again_only_while_its_approval_holds() {
+    let mut run = waiting(1, &[]);
+    run.started_at = Some(at(5));
+    assert!(
+        permit_resumed(&run, at(1_000)).is_ok_and(|permit| !permit.approved()),
+        "nobody had to approve it"
+    );
+    (run.approved, run.approved_until) = (true, Some(at(100)));
+    assert!(permit_resumed(&run, at(99)).is_ok_and(|permit| permit.approved()));
+    assert_eq!(permit_resumed(&run, at(100)).unwrap_err().code, Code::Expired);
+    run.ended_at = Some(at(6));
+    assert_eq!(permit_resumed(&run, at(99)).unwrap_err().code, Code::Internal);
 }
 
 #[test]

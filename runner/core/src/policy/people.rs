@@ -28,6 +28,12 @@ pub struct Person {
     pub subject: Option<String>,
 }
 
+/// Whether a token can be given to a person of this name: 1 to 128 characters, none of them a control character.
+#[must_use]
+pub fn is_person_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 impl Person {
     /// Whether the person has a role; the administrator has every one.
     #[must_use]

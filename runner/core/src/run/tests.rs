@@ -87,7 +87,7 @@ pub(super) fn intended(effect: u32, url: &str) -> Event {
         planned: true,
         fuel: 1,
     };
-    let outside = payload::EffectIntended { call: call(url), reason: "r".to_owned() };
+    let outside = payload::EffectIntended { call: call(url), reason: "r".to_owned(), before: None };
     event(Fact::EffectIntended(leaf, Outside::Kept(outside)))
 }
 
@@ -128,6 +128,7 @@ pub(super) fn approved(plan: Digest) -> Event {
         plan,
         comment: None,
         subject: None,
+        envelope: None,
         roles: Vec::new(),
         policy: None,
     };
@@ -177,6 +178,47 @@ fn another_plan_voids_approvals() {
     assert_eq!(same.approvals.len(), 1);
     let other = fold(&[created(false), planned(&["a"], true), approved, planned(&["b"], true)]).unwrap();
     assert!(other.approvals.is_empty());
+}
+
+#[test]
+fn what_was_done_stays_listed_whatever_the_new_plan_holds() {
+    let road = [created(false), planned(&["a", "b"], false), permitted(), intended(0, "a")];
+    let mut run = fold(&road).unwrap();
+    let changed = crate::event::ReadingChanged {
+        step: 0,
+        calls: 0,
+        capability: "http".to_owned(),
+        function: "read".to_owned(),
+    };
+    let outside = payload::ReadingChanged {
+        call: call("r"),
+        before: Answer::Ok(Value::Null),
+        now: Answer::Ok(json!(1)),
+    };
+    for event in [
+        settled(0, EffectStatus::Done),
+        event(Fact::ReadingChanged(changed, Outside::Kept(outside))),
+        parked(),
+        planned(&["b", "c"], true),
+    ] {
+        run.apply(&event).unwrap();
+    }
+    let listed: Vec<_> = run.steps[0]
+        .effects
+        .iter()
+        .map(|effect| (effect.call.clone().unwrap(), effect.status, effect.assumed.is_some()))
+        .collect();
+    let wanted = [
+        ("b", EffectStatus::Planned, true),
+        ("c", EffectStatus::Planned, true),
+        ("a", EffectStatus::Done, false),
+    ];
+    assert_eq!(listed, wanted.map(|(url, status, planned)| (call(url), status, planned)));
+    assert!(run.touched_the_world());
+    // Another plan may hold it again, in another place; it is listed once.
+    run.apply(&planned(&["c", "a"], true)).unwrap();
+    let statuses: Vec<_> = run.effects().iter().map(|effect| effect.status).collect();
+    assert_eq!(statuses, [EffectStatus::Planned, EffectStatus::Done]);
 }
 
 #[test]

@@ -176,3 +176,25 @@ fn refusals_name_the_file_and_the_reason() {
         "{reason}"
     );
 }
+
+#[test]
+fn whose_a_key_is_is_said_by_the_operator_alone() {
+    let (ours, theirs) = (key(1), key(2));
+    let mut trusted = policy(&[&ours, &ours, &theirs], 1);
+    let (ours, theirs) = (key_id(&ours.verifying_key()), key_id(&theirs.verifying_key()));
+    let ids = [ours.clone(), theirs.clone(), "gone".to_owned()];
+    let persons = |policy: &TrustPolicy| -> Vec<(String, Option<String>)> {
+        policy.holders(&ids).into_iter().map(|signer| (signer.key, signer.person)).collect()
+    };
+    let nobody: Vec<_> = ids.iter().map(|id| (id.clone(), None)).collect();
+    assert_eq!(persons(&trusted), nobody);
+    trusted.keys[0].person = Some("ada".to_owned());
+    trusted.keys[1].person = Some("ada".to_owned());
+    let expected = |more: &[&str]| -> Vec<(String, Option<String>)> {
+        let held = more.iter().map(|person| (ours.clone(), Some((*person).to_owned())));
+        held.chain([(theirs.clone(), None), ("gone".to_owned(), None)]).collect()
+    };
+    assert_eq!(persons(&trusted), expected(&["ada"]));
+    trusted.keys[0].person = Some("ben".to_owned());
+    assert_eq!(persons(&trusted), expected(&["ada", "ben"]));
+}

@@ -11,6 +11,7 @@ mod connect;
 mod pool;
 mod request;
 
+pub(in crate::sandbox) use self::address::refuse_hidden;
 pub use self::address::{Resolve, SystemResolver};
 pub(in crate::sandbox) use self::client::Client;
 pub(in crate::sandbox) use self::request::{
@@ -39,6 +40,21 @@ const LOOK: Duration = Duration::from_secs(5);
 /// `http.read`
 pub(in crate::sandbox) struct Read(pub(in crate::sandbox) Request);
 
+/// Headers that are another with every answer.
+const OF_THE_MOMENT: [&str; 8] =
+    ["date", "age", "expires", "connection", "keep-alive", "server-timing", "x-request-id", "via"];
+
+/// Whether two answers tell the same.
+fn same_answer(before: &Value, now: &Value) -> bool {
+    let headers = |answer: &Value| -> Vec<Value> {
+        let headers = answer.get("headers").and_then(Value::as_array).cloned().unwrap_or_default();
+        let name = |header: &Value| header.get(0).and_then(Value::as_str).unwrap_or_default().to_owned();
+        headers.into_iter().filter(|header| !OF_THE_MOMENT.contains(&name(header).as_str())).collect()
+    };
+    ["status", "body"].iter().all(|member| before.get(member) == now.get(member))
+        && headers(before) == headers(now)
+}
+
 impl Function for Read {
     const FUNCTION: &'static capability::Function = table!("http", "read");
     type Output = Response;
@@ -58,6 +74,10 @@ impl Function for Read {
 
     fn authorise(&self, grants: &Grants) -> Result<HttpLeave, CallError> {
         self.0.authorise(grants, Self::FUNCTION.name)
+    }
+
+    fn same(before: &Value, now: &Value) -> bool {
+        same_answer(before, now)
     }
 
     fn assume(&self) -> Response {
@@ -113,6 +133,8 @@ struct AwaitStatus {
     request: Request,
     status: u16,
     timeout: Duration,
+    /// Looks once, however long it might wait.
+    once: bool,
 }
 
 impl Function for AwaitStatus {
@@ -148,12 +170,21 @@ impl Function for AwaitStatus {
         Awaited::assumed(&self.status.to_string())
     }
 
+    fn hurry(&mut self) {
+        self.once = true;
+    }
+
+    fn same(before: &Value, now: &Value) -> bool {
+        Awaited::same(before, now)
+    }
+
     fn polls(awaited: &Awaited) -> u32 {
         awaited.polls
     }
 
     async fn perform(&self, site: Site<'_, HttpLeave>) -> Result<Awaited, Failure> {
-        let end = site.deadline.min(Instant::now() + self.timeout);
+        let patience = if self.once { LOOK } else { self.timeout };
+        let end = site.deadline.min(Instant::now() + patience);
         let mut awaited = Awaited { met: false, assumed: false, last: String::new(), polls: 0 };
         loop {
             let look = end.min(Instant::now() + LOOK);
@@ -166,7 +197,7 @@ impl Function for AwaitStatus {
                 Err(failure) if failure.error.is_denial() => return Err(failure),
                 Err(failure) => awaited.last = failure.error.message,
             }
-            if awaited.met || Instant::now() + POLL >= end {
+            if awaited.met || self.once || Instant::now() + POLL >= end {
                 return Ok(awaited);
             }
             tokio::time::sleep(POLL).await;
@@ -186,7 +217,8 @@ pub(super) fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         "await-status",
         |store, (request, status, timeout): (RequestRecord, u16, u32)| {
             let timeout = Duration::from_millis(u64::from(timeout));
-            let function = Request::new(request).map(|request| AwaitStatus { request, status, timeout });
+            let function =
+                Request::new(request).map(|request| AwaitStatus { request, status, timeout, once: false });
             Box::new(async move { Ok((broker::reading(store, function).await?,)) })
         },
     )

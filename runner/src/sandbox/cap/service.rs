@@ -1,11 +1,13 @@
 //! `service`: units of systemd, over D-Bus. Effects wait for the manager's job.
 
 mod bus;
+mod change;
 
 pub(in crate::sandbox) use self::bus::Bus;
 
 use std::time::Duration;
 
+use self::change::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staunch_core::effect::CallError;
@@ -14,7 +16,7 @@ use wasmtime::component::{ComponentType, Linker, Lower};
 
 use super::table;
 use super::types::{Awaited, Intent};
-use crate::sandbox::broker::{self, Failure, Function, Site};
+use crate::sandbox::broker::{self, Failure, Found, Function, Site};
 use crate::sandbox::capability;
 use crate::sandbox::grants::Grants;
 use crate::sandbox::run::Run;
@@ -92,7 +94,7 @@ impl Unit {
 
 /// The functions whose only argument is the unit.
 macro_rules! on_unit {
-    ($name:ident, $function:literal, $assumed:expr, $bus:ident, $unit:ident, $deadline:ident => $deed:expr) => {
+    ($name:ident, $function:literal, $change:expr, $assumed:expr, $bus:ident, $unit:ident, $deadline:ident => $deed:expr) => {
         pub(in crate::sandbox) struct $name(pub(in crate::sandbox) Unit);
 
         impl Function for $name {
@@ -124,20 +126,33 @@ macro_rules! on_unit {
                 let ($bus, $unit, $deadline) = (&site.world.bus, self.0.0.as_str(), site.deadline);
                 $deed.await
             }
+
+            async fn before(&self, site: Site<'_, ()>) -> Option<Value> {
+                let change: Option<Change> = $change;
+                change?.before(&site.world.bus, &self.0.0, site.deadline).await
+            }
+
+            async fn reconcile(&self, before: &Value, site: Site<'_, ()>) -> Found<UnitStatus> {
+                let change: Option<Change> = $change;
+                let Some(change) = change else { return Found::Unknown };
+                change.ask(&site.world.bus, &self.0.0, before, site.deadline).await
+            }
         }
     };
 }
 
-on_unit!(Status, "status", UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.status(unit, deadline));
-on_unit!(Start, "start", UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.job("StartUnit", unit, deadline));
-on_unit!(Stop, "stop", UnitStatus::assumed("inactive", "dead"), bus, unit, deadline => bus.job("StopUnit", unit, deadline));
-on_unit!(Restart, "restart", UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.job("RestartUnit", unit, deadline));
-on_unit!(ResetFailed, "reset-failed", UnitStatus::assumed("inactive", "dead"), bus, unit, deadline => bus.reset_failed(unit, deadline));
+on_unit!(Status, "status", None, UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.status(unit, deadline));
+on_unit!(Start, "start", Some(Change::Start), UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.job("StartUnit", unit, deadline));
+on_unit!(Stop, "stop", Some(Change::Stop), UnitStatus::assumed("inactive", "dead"), bus, unit, deadline => bus.job("StopUnit", unit, deadline));
+on_unit!(Restart, "restart", Some(Change::Restart), UnitStatus::assumed("active", "running"), bus, unit, deadline => bus.job("RestartUnit", unit, deadline));
+on_unit!(ResetFailed, "reset-failed", None, UnitStatus::assumed("inactive", "dead"), bus, unit, deadline => bus.reset_failed(unit, deadline));
 
 /// `service.await-active`
 struct AwaitActive {
     unit: Unit,
     timeout: u32,
+    /// Looks once, however long it might wait.
+    once: bool,
 }
 
 impl Function for AwaitActive {
@@ -165,6 +180,14 @@ impl Function for AwaitActive {
         Awaited::assumed("active")
     }
 
+    fn hurry(&mut self) {
+        self.once = true;
+    }
+
+    fn same(before: &Value, now: &Value) -> bool {
+        Awaited::same(before, now)
+    }
+
     fn polls(awaited: &Awaited) -> u32 {
         awaited.polls
     }
@@ -177,7 +200,7 @@ impl Function for AwaitActive {
             let status = site.world.bus.status(&self.unit.0, site.deadline).await?;
             awaited.met = status.active == "active";
             awaited.last = status.active;
-            if awaited.met || Instant::now() + POLL >= end {
+            if awaited.met || self.once || Instant::now() + POLL >= end {
                 return Ok(awaited);
             }
             tokio::time::sleep(POLL).await;
@@ -191,7 +214,7 @@ pub(super) fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         Box::new(async move { Ok((broker::reading(store, Unit::new(unit).map(Status)).await?,)) })
     })?;
     interface.func_wrap_async("await-active", |store, (unit, timeout): (String, u32)| {
-        let function = Unit::new(unit).map(|unit| AwaitActive { unit, timeout });
+        let function = Unit::new(unit).map(|unit| AwaitActive { unit, timeout, once: false });
         Box::new(async move { Ok((broker::reading(store, function).await?,)) })
     })?;
     interface.func_wrap_async("start", |store, (unit, intent): (String, Intent)| {

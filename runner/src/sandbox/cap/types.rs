@@ -1,6 +1,7 @@
 //! What all interfaces have in common: `staunch:types`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use staunch_core::effect::CallError;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -53,6 +54,11 @@ pub(in crate::sandbox) struct Awaited {
 }
 
 impl Awaited {
+    /// Whether two looks found the same, however long each took.
+    pub(in crate::sandbox) fn same(before: &Value, now: &Value) -> bool {
+        before.get("met") == now.get("met")
+    }
+
     /// What a plan assumes once an effect is planned.
     pub(in crate::sandbox) fn assumed(last: &str) -> Self {
         Self { met: true, assumed: true, last: last.to_owned(), polls: 0 }

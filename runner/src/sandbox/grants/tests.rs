@@ -60,15 +60,16 @@ fn naming_opens_networks_and_wildcards_do_not() {
     assert_eq!(opens("POST http://localhost/**", "http://localhost/"), 2);
     assert_eq!(opens("POST http://web-7/** @10.0.0.0/8", "http://web-7/"), 1);
     assert_eq!(opens("POST http://web-7/**", "http://web-7/"), 0);
-    assert_eq!(opens("POST http://**", "http://127.0.0.1/"), 0);
+    assert_eq!(opens("POST http://**", "http://web-7/"), 0);
+    assert!(send("POST http://**", "POST", "http://127.0.0.1/").unwrap_err().is_denial());
 }
 
 #[test]
 fn only_the_operator_opens_networks_and_says_idempotent() {
-    let requested = map("http", "send", &["POST http://127.0.0.1/** @10.0.0.0/8 idempotent"]);
+    let requested = map("http", "send", &["POST http://web-7/** @10.0.0.0/8 idempotent"]);
     let granted = map("http", "send", &["POST http://**"]);
     let grants = Grants::compile("p", &requested, &granted).unwrap();
-    let leave = grants.http("send", "POST", &Url::parse("http://127.0.0.1/").unwrap()).unwrap();
+    let leave = grants.http("send", "POST", &Url::parse("http://web-7/").unwrap()).unwrap();
     assert_eq!(leave, HttpLeave::default());
 }
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
+use staunch_core::effect::CallError;
+use url::{Host, Url};
 
 /// Turns a host name into addresses. A seam: tests answer as a hostile name server would.
 pub trait Resolve: Send + Sync {
@@ -22,6 +24,41 @@ impl Resolve for SystemResolver {
             Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
         })
     }
+}
+
+/// Refuses a request to an address that is not public and that the grant does not name, as far as the request
+/// itself says where it goes: by an address, or by a name that stands for this machine everywhere (RFC 6761).
+pub(in crate::sandbox) fn refuse_hidden(url: &Url, networks: &[IpNet]) -> Result<(), CallError> {
+    const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let addresses: &[IpAddr] = match url.host() {
+        Some(Host::Ipv4(address)) => &[IpAddr::V4(address)],
+        Some(Host::Ipv6(address)) => &[IpAddr::V6(address)],
+        Some(Host::Domain(name)) if is_this_machine(name) => &LOOPBACK,
+        Some(Host::Domain(_)) | None => return Ok(()),
+    };
+    if addresses.iter().any(|address| may_reach(*address, networks)) {
+        return Ok(());
+    }
+    let address = addresses.first().map(IpAddr::to_canonical).unwrap_or(LOOPBACK[0]);
+    Err(CallError::denied(hidden(url.host_str().unwrap_or_default(), address)))
+}
+
+fn is_this_machine(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Why a host is not reached, and what would let it be.
+pub(super) fn hidden(host: &str, address: IpAddr) -> String {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let place = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(_) => format!("{host} is"),
+        Err(_) => format!("{host} is at {address}, which is"),
+    };
+    format!(
+        "{place} not public; a grant reaches it only by naming its network: add \
+         ` @{address}/{length}` to the pattern"
+    )
 }
 
 /// Whether an address may be reached: a public one, or one in a network that the grant names.
@@ -77,6 +114,38 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_names_a_hidden_address_is_refused_before_it_is_made() {
+        let check = |address: &str, network: &[&str]| {
+            let networks: Vec<IpNet> = network.iter().map(|network| network.parse().unwrap()).collect();
+            refuse_hidden(&Url::parse(address).unwrap(), &networks)
+        };
+        for (address, network) in [
+            ("http://127.1/", "127.0.0.0/8"),
+            ("http://127.0.0.1./", "127.0.0.1/32"),
+            ("http://10.0.0.1/", "10.0.0.0/8"),
+            ("http://169.254.169.254/", "169.254.169.254/32"),
+            ("http://[::1]/", "::1/128"),
+            ("http://[::ffff:127.0.0.1]/", "127.0.0.1/32"),
+            ("http://[::ffff:10.0.0.1]/", "10.0.0.1/32"),
+            ("http://localhost/", "127.0.0.0/8"),
+            ("http://LOCALHOST./", "::1/128"),
+            ("http://web.localhost/", "127.0.0.1/32"),
+        ] {
+            let refusal = check(address, &["192.168.0.0/16"]).unwrap_err();
+            assert!(refusal.is_denial() && refusal.message.contains("not public"), "{address}: {refusal:?}");
+            assert_eq!(check(address, &[network]), Ok(()), "{address}");
+        }
+        for address in [
+            "http://1.1.1.1/",
+            "http://[2606:4700::1111]/",
+            "http://db.internal/",
+            "http://localhost.example/",
+        ] {
+            assert_eq!(check(address, &[]), Ok(()), "{address}");
+        }
+    }
 
     #[test]
     fn addresses_that_are_not_public_need_a_name_in_the_grant() {

@@ -44,6 +44,13 @@ impl Client {
         Self { connector: Connector::new(resolver, extra_roots), pool: Pool::default() }
     }
 
+    /// Trusts these roots beside the system's from now on. What was connected to under others is not used again.
+    pub(in crate::sandbox) fn replace_roots(&self, extra_roots: Vec<CertificateDer<'static>>) {
+        if self.connector.replace_roots(extra_roots) {
+            self.pool.renew();
+        }
+    }
+
     /// Sends a request and reads the whole answer, until the deadline. A failure is in doubt exactly when some
     /// of the request may have left and no whole answer came.
     pub(super) async fn exchange(
@@ -92,7 +99,10 @@ impl Client {
             let (mut connection, pooled) = match self.pool.take(place, &leave.networks) {
                 Some(connection) => (connection, true),
                 None => {
-                    (self.connector.connect(&request.url, place, &leave.networks, deadline).await?, false)
+                    let generation = self.pool.generation();
+                    let connecting =
+                        self.connector.connect(&request.url, place, &leave.networks, generation, deadline);
+                    (connecting.await?, false)
                 }
             };
             match timeout_at(deadline, connection.sender.try_send_request(message)).await {

@@ -1,7 +1,7 @@
 //! From a host to a connection: resolve, check every address, connect to one that was checked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::address::{Resolve, may_reach};
+use super::address::{self, Resolve, may_reach};
 use super::pool::{Connection, Place};
 use crate::sandbox::broker::Failure;
 
@@ -31,13 +31,39 @@ const MAX_HEAD: usize = 64 << 10;
 /// Opens connections.
 pub(super) struct Connector {
     resolver: Arc<dyn Resolve>,
+    trust: RwLock<Arc<Trust>>,
+}
+
+/// Whom an https target may be vouched for by.
+struct Trust {
     extra_roots: Vec<CertificateDer<'static>>,
     tls: OnceLock<Result<TlsConnector, String>>,
 }
 
+impl Trust {
+    fn new(extra_roots: Vec<CertificateDer<'static>>) -> Arc<Self> {
+        Arc::new(Self { extra_roots, tls: OnceLock::new() })
+    }
+
+    /// The system's roots cost some milliseconds: they are read at the first https request.
+    fn tls(&self) -> Result<&TlsConnector, String> {
+        self.tls.get_or_init(|| tls_connector(&self.extra_roots)).as_ref().map_err(Clone::clone)
+    }
+}
+
 impl Connector {
     pub(super) fn new(resolver: Arc<dyn Resolve>, extra_roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { resolver, extra_roots, tls: OnceLock::new() }
+        Self { resolver, trust: RwLock::new(Trust::new(extra_roots)) }
+    }
+
+    /// Trusts these roots beside the system's from now on; false when they are the ones that it trusts already.
+    pub(super) fn replace_roots(&self, extra_roots: Vec<CertificateDer<'static>>) -> bool {
+        let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+        if trust.extra_roots == extra_roots {
+            return false;
+        }
+        *trust = Trust::new(extra_roots);
+        true
     }
 
     /// Nothing has been sent when this fails.
@@ -46,6 +72,7 @@ impl Connector {
         url: &Url,
         place: &Place,
         networks: &[IpNet],
+        generation: u64,
         deadline: Instant,
     ) -> Result<Connection, Failure> {
         let addresses = self.addresses(url, networks, deadline).await?;
@@ -53,7 +80,9 @@ impl Connector {
         for address in addresses.into_iter().take(MAX_TRIES) {
             let end = deadline.min(Instant::now() + HOP);
             match timeout_at(end, self.open(address, url, place)).await {
-                Ok(Ok(sender)) => return Ok(Connection { sender, peer: address, opened: Instant::now() }),
+                Ok(Ok(sender)) => {
+                    return Ok(Connection { sender, peer: address, opened: Instant::now(), generation });
+                }
                 Ok(Err(error)) => problem = Some(format!("{address}: {error}")),
                 Err(_) => problem = Some(format!("{address}: no connection in time")),
             }
@@ -82,12 +111,7 @@ impl Connector {
             return Err(Failure::known("unreachable", format!("{host} has no address"), true));
         }
         if let Some(hidden) = addresses.iter().find(|address| !may_reach(**address, networks)) {
-            let length = if hidden.is_ipv4() { 32 } else { 128 };
-            let message = format!(
-                "{host} is at {hidden}, which is not public; a grant reaches it only by naming its network: add \
-                 ` @{hidden}/{length}` to the pattern"
-            );
-            return Err(Failure::known("access-denied", message, false));
+            return Err(Failure::known("access-denied", address::hidden(&host, *hidden), false));
         }
         Ok(addresses)
     }
@@ -119,13 +143,9 @@ impl Connector {
         let host =
             url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_owned();
         let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
-        let stream = self.tls()?.connect(name, stream).await.map_err(|error| error.to_string())?;
+        let trust = Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner));
+        let stream = trust.tls()?.connect(name, stream).await.map_err(|error| error.to_string())?;
         handshake(stream).await
-    }
-
-    /// The system's roots cost some milliseconds: they are read at the first https request.
-    fn tls(&self) -> Result<&TlsConnector, String> {
-        self.tls.get_or_init(|| tls_connector(&self.extra_roots)).as_ref().map_err(Clone::clone)
     }
 }
 

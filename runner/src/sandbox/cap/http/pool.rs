@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) peer: IpAddr,
     pub(super) opened: Instant,
+    /// The pool's generation when it was begun.
+    pub(super) generation: u64,
 }
 
 #[derive(Debug)]
@@ -44,15 +47,31 @@ pub(super) struct Place {
 
 /// Idle connections by place.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<Place, Vec<Idle>>>);
+pub(super) struct Pool {
+    places: Mutex<HashMap<Place, Vec<Idle>>>,
+    generation: AtomicU64,
+}
 
 impl Pool {
+    /// Counts up whenever what was connected to before may no longer be used.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Lets no connection be used again that was begun before.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// An open connection whose address the grant allows: another plugin's grant may have opened it.
     pub(super) fn take(&self, place: &Place, networks: &[IpNet]) -> Option<Connection> {
         let now = Instant::now();
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = places.get_mut(place)?;
         idle.retain(|idle| now - idle.since < MAX_IDLE && idle.connection.sender.is_ready());
+        let generation = self.generation();
+        idle.retain(|idle| idle.connection.generation == generation);
         let index = idle.iter().rposition(|idle| may_reach(idle.connection.peer, networks))?;
         Some(idle.swap_remove(index).connection)
     }
@@ -60,10 +79,11 @@ impl Pool {
     /// Keeps a connection for the next request, if there is room.
     pub(super) fn put(&self, place: Place, connection: Connection) {
         let now = Instant::now();
-        if now - connection.opened > MAX_AGE || !connection.sender.is_ready() {
+        let stale = connection.generation != self.generation();
+        if stale || now - connection.opened > MAX_AGE || !connection.sender.is_ready() {
             return;
         }
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= MAX_PLACES {
             places.retain(|_, idle| idle.last().is_some_and(|idle| now - idle.since < MAX_IDLE));
         }

@@ -9,6 +9,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Proxy};
 
 use super::UnitStatus;
+use super::change::Seen;
 use crate::sandbox::broker::Failure;
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
@@ -38,6 +39,15 @@ impl Bus {
         let reading = async {
             let manager = self.manager().await?;
             read_status(&manager, unit).await
+        };
+        timeout_at(deadline, reading).await.unwrap_or_else(|_| Err(silent("status", unit, false)))
+    }
+
+    /// As [`Self::status`], with what a change of the unit leaves its trace in.
+    pub(super) async fn look(&self, unit: &str, deadline: Instant) -> Result<Seen, Failure> {
+        let reading = async {
+            let manager = self.manager().await?;
+            look(&manager, unit).await
         };
         timeout_at(deadline, reading).await.unwrap_or_else(|_| Err(silent("status", unit, false)))
     }
@@ -112,6 +122,10 @@ impl Bus {
 }
 
 async fn read_status(manager: &Proxy<'_>, unit: &str) -> Result<UnitStatus, Failure> {
+    Ok(look(manager, unit).await?.status)
+}
+
+async fn look(manager: &Proxy<'_>, unit: &str) -> Result<Seen, Failure> {
     let path: OwnedObjectPath = manager.call("LoadUnit", &(unit,)).await.map_err(known)?;
     let properties = Proxy::new(manager.connection(), DESTINATION, path, PROPERTIES).await.map_err(known)?;
     let mut values: HashMap<String, OwnedVariant> =
@@ -123,7 +137,11 @@ async fn read_status(manager: &Proxy<'_>, unit: &str) -> Result<UnitStatus, Fail
         values.remove("InvocationID").and_then(|value| Vec::<u8>::try_from(value).ok()).unwrap_or_default();
     let mut invocation = String::new();
     staunch_core::id::push_hex(&mut invocation, &id);
-    Ok(UnitStatus { load, active, sub, invocation })
+    let stopped_at = values.remove("InactiveEnterTimestamp").and_then(|value| u64::try_from(value).ok());
+    // A unit without a job has the job 0.
+    let job = values.remove("Job").and_then(|value| <(u32, OwnedObjectPath)>::try_from(value).ok());
+    let status = UnitStatus { load, active, sub, invocation };
+    Ok(Seen { status, stopped_at: stopped_at.unwrap_or_default(), job: job.is_some_and(|(id, _)| id != 0) })
 }
 
 async fn ended(manager: &Proxy<'_>, method: &str, unit: &str, result: &str) -> Result<UnitStatus, Failure> {
