@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
-use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 use staunch_core::id::Digest;
 
@@ -48,9 +48,7 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             show(&client.post("/v1/runs", &body).await?, output);
         }
         RunsCommand::Approve { id, plan, comment, key } => {
-            let key = key.as_deref().map(keys::load_private).transpose();
-            let key = key.map_err(|error| Failure::Usage(format!("--key: {}", chain(&error))))?;
-            approve(&client, &id, plan, comment, key, output).await?;
+            approve(&client, &id, plan, comment, key.as_deref(), output).await?;
         }
         RunsCommand::Reject { id, comment } => {
             show(
@@ -65,8 +63,8 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             );
         }
         RunsCommand::Takeover { id, comment } => {
-            let path = format!("/v1/runs/{id}/takeover");
-            show(&client.post(&path, &json!({ "comment": comment })).await?, output);
+            let body = json!({ "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/takeover"), &body).await?, output);
         }
         RunsCommand::BreakGlass { id, plan, reason } => {
             let path = format!("/v1/runs/{id}/break-glass");
@@ -76,9 +74,8 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             justifications(&client, reviewed, &part, output).await?
         }
         RunsCommand::Review { id, comment, unjustified } => {
-            let path = format!("/v1/justifications/{id}/review");
             let body = json!({ "comment": comment, "justified": !unjustified });
-            show(&client.post(&path, &body).await?, output);
+            show(&client.post(&format!("/v1/justifications/{id}/review"), &body).await?, output);
         }
         RunsCommand::Settle { id, outcome, effect, answer, comment } => {
             let answer = answer.as_deref().map(|text| parse_json("--answer", text)).transpose()?;
@@ -127,9 +124,11 @@ async fn approve(
     id: &str,
     plan: Option<String>,
     comment: Option<String>,
-    key: Option<SigningKey>,
+    key: Option<&Path>,
     output: &Output,
 ) -> Done {
+    let key = key.map(keys::load_private).transpose();
+    let key = key.map_err(|error| Failure::Usage(format!("--key: {}", chain(&error))))?;
     let plan = match plan {
         Some(plan) => plan,
         None => {
