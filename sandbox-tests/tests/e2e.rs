@@ -21,8 +21,11 @@ mod e2e {
     mod repeated;
     mod road;
     mod routes;
+    mod schedules;
     mod service;
+    mod silences;
     mod tamper;
     mod unplanned;
     mod views;
+    mod windows;
 }

@@ -273,6 +273,8 @@ words! {
         NoLongerNeeded = "no-longer-needed",
         /// The time of a schedule passed without a run.
         Missed = "missed",
+        /// Nobody decided about the run, or its turn did not come, for too long.
+        WaitingTooLong = "waiting-too-long",
         /// The probes passed before the first effect.
         RecoveredBeforeActing = "recovered-before-acting",
         /// The plan has no effect.

@@ -245,6 +245,16 @@ facts! {
             runs: Vec<RunId>,
         }
     }
+    /// A window or silence ended, and a match that was lost to it was tried again.
+    AlertTakenUp = "alert-taken-up" {
+        leaf {}
+        payload {
+            /// What was decided about it now.
+            decisions: Vec<Decision>,
+            /// The runs that were made for it now.
+            runs: Vec<RunId>,
+        }
+    }
     /// The alert is over.
     AlertResolved = "alert-resolved" {
         leaf {
@@ -600,6 +610,18 @@ facts! {
             /// What was decided at the end.
             decisions: Vec<Decision>,
         }
+    }
+    /// A runbook has a schedule from now on, or another one, or none any more.
+    ScheduleSet = "schedule-set" {
+        leaf {
+            /// The runbook.
+            runbook: String,
+            /// The expression and its zone; none when it has no schedule any more.
+            calendar: Option<String>,
+            /// Times after this one run.
+            from: DateTime<Utc>,
+        }
+        payload {}
     }
     /// A time of a schedule came, and a run was made for it.
     OccurrenceDue = "occurrence-due" {

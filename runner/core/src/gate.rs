@@ -36,6 +36,8 @@ pub struct PreGateFacts<'a> {
     pub alert_over: bool,
     /// What halts it, if anything.
     pub halted: Option<&'a str>,
+    /// What windows and silences say about it: [`crate::window::rule`].
+    pub windows: &'a [Decision],
 }
 
 /// Whether a run may plan: halts, windows, standing, breakers, duplicates and the alert's state have their say.
@@ -52,6 +54,7 @@ pub fn pre_gate(
     if let Some(halt) = facts.halted {
         refusals.push(Decision::refuse(now, Stage::Halt, runbook, Code::Halt, halt));
     }
+    refusals.extend(facts.windows.iter().filter(|said| said.result == Outcome::Refuse).cloned());
     if let Some(other) = facts.unended {
         let target = facts.target.unwrap_or("no target");
         refusals.push(Decision::refuse(
@@ -83,11 +86,12 @@ pub fn pre_gate(
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let passes = vec![
+    let mut passes = vec![
         Decision::pass(now, Stage::Halt, runbook, "nothing halts it"),
         Decision::pass(now, Stage::Dedup, runbook, "no other run of the runbook at the target is open"),
         Decision::pass(now, Stage::Standing, runbook, "every plugin of the runbook is in service"),
     ];
+    passes.splice(1..1, facts.windows.iter().cloned());
     Ok((PlanPermit::new(run.clone()), passes))
 }
 
@@ -191,4 +195,4 @@ pub fn permit_replan(run: &Run) -> Result<PlanPermit, Reason> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,6 +11,10 @@ use crate::event::{Event, Fact};
 use crate::id::{AlertId, RunId};
 use crate::run::keep_decisions;
 
+mod unanswered;
+
+pub use unanswered::{PATIENCE, unanswered};
+
 /// Whether an alert still stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,6 +106,14 @@ impl AlertRecord {
                     self.trace(&outside.decisions);
                 }
             }
+            // Nobody sent it again: when it was last heard of stays as it is.
+            Fact::AlertTakenUp(_, outside) => {
+                if let Some(outside) = outside.get() {
+                    self.runs.extend(outside.runs.iter().cloned());
+                    self.note_lost(&outside.decisions);
+                    self.trace(&outside.decisions);
+                }
+            }
             Fact::AlertResolved(leaf, _) => {
                 self.status = Standing::Resolved;
                 self.last_seen = event.at;
@@ -128,6 +140,18 @@ impl AlertRecord {
                 Outcome::Pass | Outcome::Refuse | Outcome::Ask => {}
             }
         }
+    }
+
+    /// The runbooks whose match was lost last to a window or a silence: they are taken up when it ends.
+    #[must_use]
+    pub fn lost_to_windows(&self) -> Vec<&str> {
+        let lost = self.lost.iter().filter(|name| {
+            let about = self.decisions.iter().filter(|decision| decision.subject == **name);
+            let refusals = || about.clone().filter(|decision| decision.result == Outcome::Refuse);
+            let last = refusals().map(|decision| decision.at).max();
+            refusals().any(|decision| Some(decision.at) == last && is_quiet(decision.code))
+        });
+        lost.map(String::as_str).collect()
     }
 
     /// Adds to the trace; of repeats that decide nothing, only the last one stands there.
@@ -159,9 +183,16 @@ fn may_pass(code: Code) -> bool {
             | Code::Limit
             | Code::PopulationUnknown
             | Code::Window
+            | Code::Silence
             | Code::Breaker
             | Code::QueueFull
     )
+}
+
+/// Whether a refusal is a window's or a silence's, which end by themselves at a known time.
+#[must_use]
+pub fn is_quiet(code: Code) -> bool {
+    matches!(code, Code::Window | Code::Silence)
 }
 
 /// What a delivered alert is to those received before.
@@ -295,6 +326,22 @@ mod tests {
                 "{status:?} {starts:?} {known:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_match_lost_to_a_window_is_known_until_something_else_loses_it() {
+        let mut record = record(Standing::Firing, None);
+        let mut taken_up = |second, code, stage| {
+            let decision = Decision::refuse(at(second), stage, "r", code, "no");
+            let outside = crate::event::payload::AlertTakenUp { decisions: vec![decision], runs: Vec::new() };
+            let fact =
+                Fact::AlertTakenUp(crate::event::AlertTakenUp {}, crate::event::Outside::Kept(outside));
+            record.apply(&Event { at: at(second), run: None, alert: Some(record.id.clone()), fact });
+            (record.lost_to_windows() == ["r"], record.lost.contains("r"), record.repeats, record.last_seen)
+        };
+        assert_eq!(taken_up(1, Code::Window, Stage::Window), (true, true, 0, at(0)));
+        assert_eq!(taken_up(2, Code::Silence, Stage::Window), (true, true, 0, at(0)));
+        assert_eq!(taken_up(3, Code::Limit, Stage::Limit), (false, true, 0, at(0)));
     }
 
     #[test]

@@ -12,8 +12,10 @@ use crate::decision::{Code, Reason};
 use crate::id::Digest;
 
 mod calendar;
+mod record;
 
 pub use calendar::Calendar;
+pub use record::{MOST_MISSED, Ran, ScheduleRecord};
 
 /// How late an occurrence may start and still count as on time: what a busy host needs.
 pub const ON_TIME: TimeDelta = TimeDelta::seconds(60);

@@ -260,6 +260,15 @@ impl Silences {
         }
     }
 
+    /// Takes in a silence as it was folded before: instead of the one with its id, if there is one. Those that ended
+    /// long ago are forgotten.
+    pub fn put(&mut self, silence: Silence, now: DateTime<Utc>) {
+        self.silences.retain(|other| now - other.ends_at < LISTED_FOR && other.id != silence.id);
+        if now - silence.ends_at < LISTED_FOR {
+            self.silences.push(silence);
+        }
+    }
+
     /// All that are listed, oldest first.
     #[must_use]
     pub fn all(&self) -> &[Silence] {

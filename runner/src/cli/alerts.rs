@@ -31,17 +31,24 @@ pub(super) async fn run(args: AlertsArgs, connection: &Connection, output: &Outp
             output.json(&json!(alerts));
             Ok(())
         }
-        AlertsCommand::List { status, source, part } => {
-            let filters = [("status", status), ("source", source)];
+        AlertsCommand::List { status, source, unanswered, patience, part } => {
+            let wanted = unanswered.then(|| "true".to_owned());
+            let filters =
+                [("status", status), ("source", source), ("unanswered", wanted), ("patience", patience)];
             let listed = Client::new(connection)?.list("/v1/alerts", &filters, &part).await?;
+            let (what, why) = if unanswered {
+                (("CODE", "/unanswered/code"), ("WHY", "/unanswered/message"))
+            } else {
+                (("TARGET", "/target"), ("RUNS", "/runs"))
+            };
             let columns = [
                 ("ID", "/id"),
                 ("STATUS", "/status"),
                 ("SEVERITY", "/severity"),
                 ("TITLE", "/title"),
-                ("TARGET", "/target"),
+                what,
                 ("RECEIVED", "/received_at"),
-                ("RUNS", "/runs"),
+                why,
             ];
             output.part(&listed, &columns);
             Ok(())

@@ -89,6 +89,17 @@ pub enum Command {
     Release(ReleaseArgs),
     /// List halts, newest first
     Halts(HaltsArgs),
+    /// Keep alerts with these labels quiet for a while
+    Silence(SilenceArgs),
+    /// List silences, newest first
+    Silences(SilencesArgs),
+    /// End a silence before its time
+    Unsilence {
+        /// Its id.
+        id: String,
+    },
+    /// List the schedules of runbooks: next times, last run, what was missed and why
+    Schedules,
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint
@@ -171,6 +182,12 @@ pub enum AlertsCommand {
         /// Only those of a source.
         #[arg(long)]
         source: Option<String>,
+        /// Only those that fire and lead nowhere, with the reason.
+        #[arg(long)]
+        unanswered: bool,
+        /// How long a run may wait before its alert is unanswered; 30m when absent.
+        #[arg(long, requires = "unanswered")]
+        patience: Option<String>,
         /// Which part of the list.
         #[command(flatten)]
         part: Part,
@@ -381,6 +398,42 @@ pub struct HaltsArgs {
     /// Which ones.
     #[arg(long, value_parser = ["in-force", "released", "all"], default_value = "in-force")]
     pub state: String,
+    /// Which part of the list.
+    #[command(flatten)]
+    pub part: Part,
+}
+
+/// `silence`
+#[derive(Debug, Args)]
+pub struct SilenceArgs {
+    /// Matchers over labels, in Alertmanager's syntax: 'alertname="DiskFull"'. All must fit.
+    #[arg(required = true)]
+    pub matchers: Vec<String>,
+    /// How long, as in 2h.
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        required_unless_present = "until",
+        conflicts_with = "until"
+    )]
+    pub duration: Option<String>,
+    /// Until when, RFC 3339.
+    #[arg(long)]
+    pub until: Option<chrono::DateTime<chrono::Utc>>,
+    /// From when on, RFC 3339; from now on when absent.
+    #[arg(long)]
+    pub from: Option<chrono::DateTime<chrono::Utc>>,
+    /// Why.
+    #[arg(long)]
+    pub comment: String,
+}
+
+/// `silences`
+#[derive(Debug, Args)]
+pub struct SilencesArgs {
+    /// Which ones; those that have not ended when absent.
+    #[arg(long, value_parser = ["active", "pending", "expired", "all"])]
+    pub state: Option<String>,
     /// Which part of the list.
     #[command(flatten)]
     pub part: Part,

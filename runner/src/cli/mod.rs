@@ -16,7 +16,9 @@ mod local;
 mod output;
 mod plugin;
 mod runs;
+mod schedules;
 mod serve;
+mod silences;
 mod token;
 
 use std::fmt;
@@ -99,6 +101,10 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Halt(args) => runtime()?.block_on(halts::halt(&args, &cli.connection, output)),
         Command::Release(args) => runtime()?.block_on(halts::release(&args, &cli.connection, output)),
         Command::Halts(args) => runtime()?.block_on(halts::list(&args, &cli.connection, output)),
+        Command::Silence(args) => runtime()?.block_on(silences::silence(&args, &cli.connection, output)),
+        Command::Silences(args) => runtime()?.block_on(silences::list(&args, &cli.connection, output)),
+        Command::Unsilence { id } => runtime()?.block_on(silences::expire(&id, &cli.connection, output)),
+        Command::Schedules => runtime()?.block_on(schedules::list(&cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
         Command::Audit(args) => runtime()?.block_on(audit::run(args, &cli.connection, output)),
         Command::Token(args) => runtime()?.block_on(token::run(args, &cli.connection, output)),

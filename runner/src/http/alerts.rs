@@ -5,11 +5,13 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use chrono::TimeDelta;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use staunch_core::id::AlertId;
-use staunch_core::policy::{Object, PersonAction};
+use staunch_core::policy::{Object, PersonAction, duration};
+use staunch_core::record::PATIENCE;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
@@ -148,6 +150,10 @@ pub(super) struct AlertQuery {
     fingerprint: Option<String>,
     /// The label `alertname`.
     alertname: Option<String>,
+    /// Only alerts that fire and lead nowhere, each with its reason in `unanswered`.
+    unanswered: Option<bool>,
+    /// How long a run may wait before its alert is unanswered, as in `30m`, which it is when absent.
+    patience: Option<String>,
     /// The last page's `next`.
     after: Option<String>,
     /// 1 to 500; 50 when absent.
@@ -169,17 +175,39 @@ pub(super) async fn list(
         let detail = format!("status: {status:?} is none; valid are firing, resolved, stale");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("status"));
     }
+    let patience = patience(query.patience.as_deref())?;
+    let wants_unanswered = query.unanswered == Some(true);
+    if wants_unanswered && query.status.as_deref().is_some_and(|status| status != "firing") {
+        let detail = "status: only what fires can be unanswered";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("status"));
+    }
     let listing = Listing {
         state: query.status,
         keys: [query.source, query.fingerprint, query.alertname],
         after: cursor::<AlertId>(query.after.as_deref())?,
         limit: runs::limit(query.limit)?,
     };
+    if wants_unanswered {
+        let listed = app.pipeline().unanswered(listing, patience).await?;
+        let items = listed.items.iter().map(|(record, reason)| shapes::unanswered(record, reason));
+        let next = listed.next.map(|cursor| cursor.to_string());
+        return Ok(Json(Page { items: items.collect(), next }));
+    }
     let listed = app.pipeline().alerts(listing).await?;
     Ok(Json(Page {
         items: listed.items.iter().map(shapes::alert).collect(),
         next: listed.next.map(|cursor| cursor.to_string()),
     }))
+}
+
+fn patience(text: Option<&str>) -> Result<TimeDelta, Problem> {
+    let Some(text) = text else { return Ok(PATIENCE) };
+    let wrong = |message: String| {
+        let detail = format!("patience: {message}");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("patience")
+    };
+    let patience = duration::parse(text).map_err(|error| wrong(error.to_string()))?;
+    TimeDelta::from_std(patience).map_err(|error| wrong(error.to_string()))
 }
 
 /// One alert.

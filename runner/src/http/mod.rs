@@ -15,7 +15,9 @@ mod plugins;
 pub mod problem;
 mod query;
 mod runs;
+mod schedules;
 pub mod shapes;
+mod silences;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -116,6 +118,9 @@ fn described() -> OpenApiRouter<App> {
         )
         .routes(routes!(halts::list, halts::create))
         .routes(routes!(halts::release))
+        .routes(routes!(silences::list, silences::create))
+        .routes(routes!(silences::expire))
+        .routes(routes!(schedules::list))
         .merge(audit_routes())
         .routes(routes!(events::stream))
         .routes(routes!(health::livez))

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use staunch_core::decision::Decision;
+use staunch_core::decision::{Decision, Reason};
 use staunch_core::effect::Effect;
 use staunch_core::gate::Quorum;
 use staunch_core::record::AlertRecord;
@@ -204,6 +204,16 @@ pub fn alert(record: &AlertRecord) -> Value {
         }
         members.insert("repeats".to_owned(), json!(record.repeats));
         members.insert("runs".to_owned(), to_json(&record.runs));
+    }
+    shape
+}
+
+/// The alert with the reason why it leads nowhere.
+#[must_use]
+pub fn unanswered(record: &AlertRecord, reason: &Reason) -> Value {
+    let mut shape = alert(record);
+    if let Value::Object(members) = &mut shape {
+        members.insert("unanswered".to_owned(), to_json(reason));
     }
     shape
 }

@@ -169,13 +169,14 @@ impl Runs {
         lock(&self.live).values().cloned().collect()
     }
 
-    /// Takes the place of a runbook at a target, or tells who has it.
+    /// Takes the place of a runbook at a target, or tells who has it. A run that has ended has it no more, even
+    /// where it was not given back yet.
     pub(super) fn reserve(&self, runbook: &str, target: &str, run: &RunId) -> Result<(), RunId> {
         let mut places = lock(&self.by_place);
         let place = (runbook.to_owned(), target.to_owned());
         match places.get(&place) {
-            Some(other) => Err(other.clone()),
-            None => {
+            Some(other) if self.get(other).is_none_or(|live| !live.is_over()) => Err(other.clone()),
+            Some(_) | None => {
                 places.insert(place, run.clone());
                 Ok(())
             }

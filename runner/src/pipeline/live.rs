@@ -1,5 +1,6 @@
 //! A run in memory: its state, which always equals the fold of what was written, and who wakes it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use staunch_core::alert::Alert;
@@ -7,7 +8,7 @@ use staunch_core::decision::{Code, Reason};
 use staunch_core::event::Fact;
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::{PluginFacts, Policies};
-use staunch_core::run::{IllegalTransition, Run};
+use staunch_core::run::{IllegalTransition, Run, State};
 use tokio::sync::{Mutex, Notify};
 
 use super::scribe::{Line, Scribe, ScribeError};
@@ -36,6 +37,7 @@ pub struct LiveRun {
     wake: Notify,
     stop: StdMutex<Option<Reason>>,
     judged: StdMutex<Option<Judged>>,
+    over: AtomicBool,
 }
 
 /// Under what the effects of the plan in force were permitted, one by one, when it was made.
@@ -71,6 +73,7 @@ impl LiveRun {
             wake: Notify::new(),
             stop: StdMutex::new(None),
             judged: StdMutex::new(None),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -146,8 +149,17 @@ impl LiveRun {
             Wait::Durable => self.scribe.commit(lines).await?,
             Wait::Rides => self.scribe.submit(lines).await?,
         }
+        if next.state == State::Ended {
+            self.over.store(true, Ordering::Release);
+        }
         *run = Arc::new(next);
         Ok(())
+    }
+
+    /// Whether it has ended. Never said later than anybody can see it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Remembers under what a plan's effects were permitted.

@@ -28,15 +28,21 @@ mod quorum;
 mod receive;
 mod recover;
 mod requests;
+mod resolved;
 mod rule;
+pub mod schedules;
 pub mod scribe;
 mod shared;
 mod signed;
+pub mod silences;
 mod stale;
+mod take_up;
 mod tokens;
 pub mod turns;
+mod unanswered;
 mod verification;
 pub mod views;
+mod windows;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -291,6 +297,9 @@ impl Pipeline {
             turns: turns::Turns::default(),
             tracker: TaskTracker::new(),
             halts: Arc::new(halts::KillSwitch::new(halt_file)),
+            windows: windows::Outlooks::default(),
+            silences: silences::Book::default(),
+            clockwork: schedules::Clockwork::default(),
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
@@ -316,6 +325,8 @@ impl Pipeline {
         }
         pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(schedules::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -369,6 +380,8 @@ impl Pipeline {
             event::ConfigurationLoaded { config: rules.config_digest, policies: rules.policies_digest };
         self.note(Fact::ConfigurationLoaded(leaf, Outside::Kept(payload::ConfigurationLoaded {}))).await?;
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.0.windows.changed();
+        self.0.clockwork.changed();
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use staunch_core::policy::gate::is_irreversible;
 use staunch_core::policy::prepare::{Occasion, Prepared, prepare};
 use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify};
 use staunch_core::run::{Mode, Run, VerifyPlan};
+use staunch_core::window::Subject;
 
 use super::drive::Start;
 use super::index::Identity;
@@ -24,7 +25,7 @@ use super::plugins::Loaded;
 use super::scribe::Line;
 use super::shared::{Rules, Shared};
 use super::turns::Place;
-use super::{ReadError, Refusal, views};
+use super::{ReadError, Refusal, resolved, views};
 
 /// What became of one alert of a delivery.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -42,13 +43,14 @@ pub struct Accepted {
 }
 
 /// A delivery on its way into the journal.
-struct Batch {
-    lines: Vec<Line>,
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) lines: Vec<Line>,
     accepted: Vec<Accepted>,
     new_runs: Vec<NewRun>,
     known: Vec<(Identity, Known)>,
     /// Records that this delivery made or changed: a batch may hold the same alert twice.
-    records: BTreeMap<AlertId, AlertRecord>,
+    pub(super) records: BTreeMap<AlertId, AlertRecord>,
 }
 
 /// A run that begins when its beginning is durable.
@@ -70,6 +72,8 @@ pub(super) struct Request<'a> {
     pub(super) mode: Mode,
     /// The exact plugin, where it is not the installed one that is meant.
     pub(super) exact: Option<Digest>,
+    /// Whether it waits for its turn behind an unended run of the same runbook at the same target.
+    pub(super) queues: bool,
 }
 
 /// Takes in the alerts of one body. Durable when it returns.
@@ -89,13 +93,8 @@ pub(super) async fn receive(
     let identities: Vec<Identity> =
         alerts.iter().map(|alert| Identity::of(source, &alert.fingerprint)).collect();
     let _held = shared.alerts.hold(&identities).await;
-    let mut batch = Batch {
-        lines: vec![delivered(shared, source, body, alerts.len())],
-        accepted: Vec::with_capacity(alerts.len()),
-        new_runs: Vec::new(),
-        known: Vec::new(),
-        records: BTreeMap::new(),
-    };
+    let lines = vec![delivered(shared, source, body, alerts.len())];
+    let mut batch = Batch { lines, ..Batch::default() };
     for (alert, identity) in alerts.into_iter().zip(identities) {
         if let Err(error) = batch.take(shared, &rules, source, alert, identity).await {
             batch.give_up(shared);
@@ -254,7 +253,7 @@ impl Batch {
         Ok(())
     }
 
-    fn change(&mut self, shared: &Shared, record: &mut AlertRecord, fact: Fact) {
+    pub(super) fn change(&mut self, shared: &Shared, record: &mut AlertRecord, fact: Fact) {
         let event = shared.scribe.event(None, Some(&record.id), fact);
         record.apply(&event);
         self.lines.push(Line { event: Arc::new(event), views: vec![views::alert(record)] });
@@ -267,7 +266,7 @@ impl Batch {
         }
     }
 
-    fn start_runs(
+    pub(super) fn start_runs(
         &mut self,
         shared: &Arc<Shared>,
         rules: &Rules,
@@ -291,6 +290,7 @@ impl Batch {
                 comment: None,
                 mode: Mode::Act,
                 exact: None,
+                queues: false,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -305,7 +305,7 @@ impl Batch {
         Ok(ids)
     }
 
-    async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
+    pub(super) async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
         let lines = std::mem::take(&mut self.lines);
         if let Err(error) = shared.scribe.commit(lines).await {
             self.give_up(shared);
@@ -321,13 +321,14 @@ impl Batch {
         for record in self.records.values().filter(|record| record.ended_at.is_some()) {
             for live in record.runs.iter().filter_map(|run| shared.runs.get(run)) {
                 live.wake();
+                shared.tracker.spawn(resolved::cancel(Arc::clone(shared), live));
             }
         }
         Ok(self.accepted)
     }
 
     /// Gives back what was reserved for runs that will not be.
-    fn give_up(&mut self, shared: &Shared) {
+    pub(super) fn give_up(&mut self, shared: &Shared) {
         for new in self.new_runs.drain(..) {
             let target = new.run.target.as_deref().unwrap_or_default();
             shared.runs.release(&new.run.runbook, target, &new.run.id);
@@ -373,7 +374,7 @@ pub(super) fn new_run(
     for (plugin, input) in plugins.iter().zip(&prepared.inputs) {
         plugin.check_input(input).map_err(|reason| refuse(Stage::Plan, &runbook.name, reason))?;
     }
-    let (permit, decisions) = admit(shared, runbook, &id, &prepared.target)?;
+    let (permit, decisions) = admit(shared, runbook, &id, &prepared.target, request)?;
     let place = shared.turns.ask((!runbook.parallel).then_some(prepared.target.as_str()));
     if matches!(place, Place::Full) {
         shared.runs.release(&runbook.name, &prepared.target, &id);
@@ -398,18 +399,28 @@ fn admit(
     runbook: &Runbook,
     id: &RunId,
     target: &str,
+    request: &Request<'_>,
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
     let out = shared.plugins.out_of_service(plugins.iter().copied());
     let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
     let halted = shared.halted(&runbook.name, &plugins, Some(target));
+    let subject = Subject {
+        labels: request.labels,
+        target: Some(target),
+        runbook: &runbook.name,
+        plugins: &plugins,
+        safe: runbook.safe,
+    };
+    let windows = shared.windows_over(&subject, request.alert.is_some(), None);
     let facts = PreGateFacts {
         target: Some(target),
-        unended: reserved.as_ref().err(),
+        unended: reserved.as_ref().err().filter(|_| !request.queues),
         out_of_service: &out,
         alert_over: false,
         halted: halted.as_deref(),
+        windows: &windows.decisions,
     };
     let admitted = gate::pre_gate(shared.now(), id, &runbook.name, &facts);
     if admitted.is_err() && reserved.is_ok() {

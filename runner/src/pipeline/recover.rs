@@ -34,6 +34,9 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
     // Before any run is taken up.
     shared.each_row(views::HALT, Some(views::IN_FORCE), |halt| shared.halts.restore(halt)).await?;
+    let now = shared.now();
+    shared.each_row(views::SILENCE, None, |silence| shared.silences.restore(silence, now)).await?;
+    shared.each_row(views::SCHEDULE, None, |record| shared.clockwork.restore(record)).await?;
     shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut rows: Vec<Run> = Vec::new();
     for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
-use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::decision::{self, Code, Decision, Reason};
 use staunch_core::effect::{Answer, CallError, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::{Person, Runbook, runbook};
+use staunch_core::record::is_quiet;
 use staunch_core::run::{Approval, Mode, Outcome, Run, State};
 
 use super::Refusal;
@@ -109,6 +110,7 @@ pub(super) async fn start(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: None,
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }
@@ -163,6 +165,7 @@ pub(super) async fn run_plugin(
         comment: Some(&request.reason),
         mode: request.mode,
         exact: Some(digest),
+        queues: false,
     };
     begin(shared, &runbook, &request).await
 }
@@ -255,6 +258,16 @@ fn approval(shared: &Shared, person: &Person, yes: Yes, policy: Option<Digest>) 
     }
 }
 
+/// Nobody decides about what is halted, or what a window covers: it stays as it is until that ends.
+fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
+    if let Some(why) = shared.halted_run(run) {
+        return Err(Refusal::Conflict(Reason::new(Code::Halt, why)));
+    }
+    let windows = shared.windows_over_run(run).decisions;
+    let refusal = windows.iter().find(|said| said.result == decision::Outcome::Refuse);
+    refusal.map_or(Ok(()), |said| Err(Refusal::Conflict(said.reason())))
+}
+
 /// Why nothing can be decided about a run that puts no question.
 pub(super) fn asks_nobody(run: &Run) -> Refusal {
     let reason = match run.outcome {
@@ -279,15 +292,12 @@ pub(super) async fn up_to_date(
     if old || shared.rules_changed(run) { replan(shared, live, run).await } else { Ok(()) }
 }
 
-/// The plan that was shown, when it is still the run's. Nobody decides about what is halted: it stays as it is until
-/// the release.
+/// The plan that was shown, when it is still the run's.
 ///
 /// # Errors
-/// When the run is halted, or its plan is another one.
+/// When the run is halted or a window covers it, or its plan is another one.
 pub(super) fn as_shown(shared: &Shared, run: &Run, shown: Digest) -> Result<Digest, Refusal> {
-    if let Some(why) = shared.halted_run(run) {
-        return Err(Refusal::Conflict(Reason::new(Code::Halt, why)));
-    }
+    not_halted(shared, run)?;
     let same = run.plan.filter(|plan| *plan == shown);
     same.ok_or_else(|| Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() })
 }
@@ -335,8 +345,13 @@ pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run)
 }
 
 /// How a run ends that waited and that the rules, as they are now, do not let act.
+///
+/// What a window refuses goes on waiting: windows end.
 fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
     if let Some(reason) = ruling.refused.clone() {
+        if is_quiet(reason.code) {
+            return None;
+        }
         return Some(End::because(Outcome::Refused, reason));
     }
     ruling

@@ -48,13 +48,16 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
     let facts: Vec<_> = plugins.iter().map(|plugin| shared.plugins.facts(plugin)).collect();
     let steps: Vec<PlannedStep<'_>> =
         facts.iter().zip(&calls).map(|(plugin, effects)| PlannedStep { plugin, effects }).collect();
+    let windows = shared.windows_over_run(run);
     let question = Question {
         now,
         runbook: &runbook,
         target: run.target.as_deref().unwrap_or_default(),
         alert: live.about(),
+        manual: run.by.is_some(),
         labels: &run.labels,
         steps: &steps,
+        windows: Some(&windows),
     };
     let gated = gate::decide(rules.policies.guardrails(), &question);
     let mut ruling = Ruling { decisions: gated.decisions, ..Ruling::default() };

@@ -25,8 +25,11 @@ use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
+use super::schedules::Clockwork;
 use super::scribe::{Scribe, ScribeError};
+use super::silences::Book;
 use super::turns::{Place, Turns};
+use super::windows::Outlooks;
 use super::{Cursor, Listed, Listing, ReadError, RunEntry, drive, next_page, views};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
@@ -101,6 +104,9 @@ pub(super) struct Shared {
     pub(super) turns: Turns,
     pub(super) tracker: TaskTracker,
     pub(super) halts: Arc<KillSwitch>,
+    pub(super) windows: Outlooks,
+    pub(super) silences: Book,
+    pub(super) clockwork: Clockwork,
     pub(super) rules: RwLock<Arc<Rules>>,
     pub(super) workers: Semaphore,
     pub(super) refusals: Throttle,
@@ -234,12 +240,14 @@ impl Shared {
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
         let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
         let halted = self.halted_run(&run);
+        let windows = self.windows_over_run(&run);
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,
             out_of_service: &out,
             alert_over: over,
             halted: halted.as_deref(),
+            windows: &windows.decisions,
         };
         gate::pre_gate(self.now(), &run.id, &run.runbook, &facts).map(|(permit, _)| permit)
     }

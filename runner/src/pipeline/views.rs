@@ -12,6 +12,8 @@ use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Glass, Run};
+use staunch_core::schedule::ScheduleRecord;
+use staunch_core::silence::{Silence, Silences};
 
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
@@ -39,6 +41,12 @@ pub const JUSTIFICATION: &str = "justification";
 pub const OWED: &str = "owed";
 /// The state of the rows of justifications that a second person looked at.
 pub const REVIEWED: &str = "reviewed";
+
+/// The kind of rows that hold silences.
+pub const SILENCE: &str = "silence";
+
+/// The kind of rows that say where schedules stand, by the names of their runbooks.
+pub const SCHEDULE: &str = "schedule";
 
 /// What the journal says about an installed plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,6 +217,30 @@ pub fn justification(run: &Run, fact: &Fact) -> Option<ViewRow> {
     })
 }
 
+/// The row of a silence. Where it stands follows from the time, so its row does not say.
+#[must_use]
+pub fn silence(silence: &Silence) -> ViewRow {
+    ViewRow {
+        kind: SILENCE,
+        id: silence.id.to_string(),
+        state: "made".to_owned(),
+        keys: [Some(silence.created_by.clone()), None, None],
+        doc: doc(silence),
+    }
+}
+
+/// The row of a schedule.
+#[must_use]
+pub fn schedule(record: &ScheduleRecord) -> ViewRow {
+    ViewRow {
+        kind: SCHEDULE,
+        id: record.runbook.clone(),
+        state: if record.calendar.is_some() { "set" } else { "gone" }.to_owned(),
+        keys: [None, None, None],
+        doc: doc(record),
+    }
+}
+
 /// Folds the whole journal into rows: the proof that views hold nothing else, and the way to make them anew.
 #[derive(Debug, Default)]
 pub struct Fold {
@@ -216,6 +248,8 @@ pub struct Fold {
     alerts: HashMap<AlertId, AlertRecord>,
     tokens: HashMap<TokenId, TokenRecord>,
     halts: HashMap<HaltId, Halt>,
+    silences: Silences,
+    schedules: HashMap<String, ScheduleRecord>,
 }
 
 impl Fold {
@@ -228,13 +262,24 @@ impl Fold {
                 self.alerts.insert(id.clone(), record);
                 vec![row]
             }
-            (Fact::AlertRepeated(..) | Fact::AlertResolved(..) | Fact::AlertStale(..), _, Some(id)) => {
+            (
+                Fact::AlertRepeated(..)
+                | Fact::AlertTakenUp(..)
+                | Fact::AlertResolved(..)
+                | Fact::AlertStale(..),
+                _,
+                Some(id),
+            ) => {
                 let Some(record) = self.alerts.get_mut(id) else { return Vec::new() };
                 record.apply(event);
                 vec![alert(record)]
             }
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
             (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
+            (Fact::SilenceCreated(..) | Fact::SilenceExpired(..), _, _) => self.silence(event),
+            (Fact::ScheduleSet(..) | Fact::OccurrenceDue(..) | Fact::OccurrenceMissed(..), _, _) => {
+                self.schedule(event)
+            }
             (Fact::PluginInstalled(..), _, _) => installed(event).iter().map(plugin).collect(),
             (Fact::RunCreated(..), Some(id), _) => {
                 let Some(begun) = Run::begin(event) else { return Vec::new() };
@@ -269,6 +314,31 @@ impl Fold {
         let Some(mut known) = self.halts.remove(&leaf.halt) else { return Vec::new() };
         known.apply(event);
         vec![halt(&known)]
+    }
+
+    fn silence(&mut self, event: &Event) -> Vec<ViewRow> {
+        let id = match &event.fact {
+            Fact::SilenceCreated(leaf, _) => &leaf.id,
+            Fact::SilenceExpired(leaf, _) => &leaf.id,
+            _ => return Vec::new(),
+        };
+        self.silences.apply(event);
+        self.silences.all().iter().filter(|known| known.id == *id).map(silence).collect()
+    }
+
+    fn schedule(&mut self, event: &Event) -> Vec<ViewRow> {
+        let runbook = match &event.fact {
+            Fact::ScheduleSet(leaf, _) => &leaf.runbook,
+            Fact::OccurrenceDue(leaf, _) => &leaf.runbook,
+            Fact::OccurrenceMissed(leaf, _) => &leaf.runbook,
+            _ => return Vec::new(),
+        };
+        let Some(record) = ScheduleRecord::fold(self.schedules.remove(runbook), event) else {
+            return Vec::new();
+        };
+        let row = schedule(&record);
+        self.schedules.insert(record.runbook.clone(), record);
+        vec![row]
     }
 
     fn token(&mut self, event: &Event) -> Vec<ViewRow> {

@@ -37,6 +37,7 @@ fn body(path: &str) -> Value {
     match path {
         "/v1/runs" => json!({ "runbook": "restart-shop", "reason": "a test", "mode": "plan" }),
         "/v1/halts" => json!({ "scope": "all", "reason": "a test" }),
+        "/v1/silences" => json!({ "matchers": ["a=\"b\""], "duration": "1h", "comment": "a test" }),
         _ => json!({}),
     }
 }

@@ -30,6 +30,10 @@ fn work(stage: &Stage) {
     let _refused = daemon.deliver(b"{");
     let _token = stage.home.token("ada", "operator");
     let _stays = daemon.halt(&json!({ "plugin": "another" }));
+    let silence = json!({ "matchers": ["instance=\"none\""], "duration": "1h", "comment": "a test" });
+    let made = daemon.post("/v1/silences", &silence).expect(201);
+    let _stays = daemon.post("/v1/silences", &silence).expect(201);
+    let _over = daemon.delete(&format!("/v1/silences/{}", made["id"].as_str().unwrap())).expect(200);
     daemon.release(&daemon.halt(&json!("all")));
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     glass(stage, &daemon);
@@ -68,6 +72,9 @@ fn event(leaf: &[u8], payload: Option<&StoredPayload>) -> Result<Event, FoldErro
 fn views_are_a_fold_over_the_journal_and_nothing_else() {
     let Some(stage) = Stage::set("approve") else { return };
     stage.runbook("quick", "Quick", "approve", "gate: { approvals: 1, roles: [operator], expires: 1s }\n");
+    let input = format!("{{ method: POST, url: 'http://{}/' }}", stage.target.address());
+    let steps = format!("schedule: '@yearly'\nsteps: [{{ plugin: http-request, input: {input} }}]\n");
+    stage.home.runbook("yearly", &steps);
     stage.runbook("alone", "Alone", "automatic", &stage.verify());
     work(&stage);
 
@@ -91,7 +98,7 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin", "halt", "justification"] {
+    for kind in ["run", "alert", "token", "plugin", "halt", "silence", "schedule", "justification"] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

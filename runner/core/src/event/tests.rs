@@ -97,7 +97,7 @@ fn an_intent_reads_with_and_without_what_was_before() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 9] = [
+const GOLDEN: [(&str, &str); 11] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -116,6 +116,8 @@ const GOLDEN: [(&str, &str); 9] = [
         r#"{"matchers":["a=\"b\""],"by":"ada","comment":"c"}"#,
     ),
     (r#"{"id":"sil_00000000000000000000000000000007"}"#, r#"{"by":"bob"}"#),
+    ("{}", r#"{"decisions":[],"runs":["run_00000000000000000000000000000007"]}"#),
+    (r#"{"runbook":"r","calendar":"0 3 * * * UTC","from":"2026-01-31T03:00:00Z"}"#, ""),
 ];
 
 #[test]
@@ -130,6 +132,8 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "occurrence-missed",
         "silence-created",
         "silence-expired",
+        "alert-taken-up",
+        "schedule-set",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {

@@ -24,7 +24,7 @@ pub(super) fn approval(by: &str, plan: Digest) -> Approval {
     }
 }
 
-pub(super) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
+pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
     Run {
         id: RunId::from_bits(1),
         runbook: "r".to_owned(),
@@ -112,15 +112,18 @@ fn the_pre_gate_refuses_duplicates_what_is_out_of_service_and_what_is_over() {
         out_of_service: &[],
         alert_over: false,
         halted: None,
+        windows: &[],
     };
     let id = RunId::from_bits(1);
     let other = RunId::from_bits(2);
+    let frozen = Decision::refuse(at(0), Stage::Window, "r", Code::Window, "frozen");
     assert!(pre_gate(at(0), &id, "r", &free).is_ok());
     for (facts, code) in [
         (PreGateFacts { unended: Some(&other), ..free }, Code::Busy),
         (PreGateFacts { out_of_service: &[("p", "revoked")], ..free }, Code::Standing),
         (PreGateFacts { alert_over: true, ..free }, Code::NoLongerNeeded),
         (PreGateFacts { halted: Some("stop"), ..free }, Code::Halt),
+        (PreGateFacts { windows: std::slice::from_ref(&frozen), ..free }, Code::Window),
     ] {
         let refusals = pre_gate(at(0), &id, "r", &facts).unwrap_err();
         assert_eq!(refusals.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);

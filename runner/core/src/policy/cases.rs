@@ -17,6 +17,7 @@ use crate::alert::{Alert, Severity, Status};
 use crate::decision::{Code, Reason};
 use crate::effect::Call;
 use crate::id::{Digest, RunId};
+use crate::window;
 
 const ALERT_KEYS: [&str; 11] = [
     "source",
@@ -43,7 +44,7 @@ pub struct Case {
     alert: Alert,
     plugins: BTreeMap<String, PluginFacts>,
     effects: Vec<Call>,
-    now: DateTime<Utc>,
+    now: Option<DateTime<Utc>>,
     expected: Expected,
 }
 
@@ -100,7 +101,7 @@ fn read_case(reader: &mut Reader<'_>, node: &Node) -> Option<Case> {
         alert: alert?,
         plugins: BTreeMap::new(),
         effects: Vec::new(),
-        now: DateTime::UNIX_EPOCH,
+        now: None,
         expected: expected?,
     };
     if let Some(node) = fields.get("facts") {
@@ -167,7 +168,7 @@ fn read_time(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<DateTim
 fn read_facts(reader: &mut Reader<'_>, node: &Node, case: &mut Case) {
     let fields = reader.fields(node, "facts", &["plugin", "effects", "now"]);
     if let Some(now) = fields.get("now").and_then(|node| read_time(reader, node, "now")) {
-        case.now = now;
+        case.now = Some(now);
     }
     if let Some(node) = fields.get("plugin") {
         for entry in reader.entries(node, "facts.plugin").entries() {
@@ -232,7 +233,7 @@ impl Case {
     /// Runs the case against the policies.
     #[must_use]
     pub fn run(&self, policies: &Policies) -> CaseResult {
-        let routed = policies.routing().route(&self.alert, self.now);
+        let routed = policies.routing().route(&self.alert, self.now.unwrap_or_default());
         let names: Vec<String> = routed.runbooks.iter().map(|runbook| runbook.name.clone()).collect();
         let actual = match routed.runbooks.first() {
             Some(runbook) => self.decide(policies, runbook),
@@ -264,6 +265,7 @@ impl Case {
             Ok(prepared) => prepared,
             Err(reason) => return refuse(reason),
         };
+        let ruling = self.now.map(|now| windows(policies, runbook, &occasion, &prepared.target, now));
         let mut steps = Vec::new();
         for (index, step) in runbook.steps.iter().enumerate() {
             let Some(plugin) = self.plugins.get(&step.plugin) else {
@@ -275,12 +277,14 @@ impl Case {
         let gated = gate::decide(
             policies.guardrails(),
             &Question {
-                now: self.now,
+                now: self.now.unwrap_or_default(),
                 runbook,
                 target: &prepared.target,
                 alert: Some(&self.alert),
+                manual: false,
                 labels: &self.alert.labels,
                 steps: &steps,
+                windows: ruling.as_ref(),
             },
         );
         let last = gated.decisions.last().map(crate::decision::Decision::reason);
@@ -292,6 +296,27 @@ impl Case {
             Verdict::Refuse(reason) => refuse(reason),
         }
     }
+}
+
+/// What windows say about a run of the runbook at a time.
+fn windows(
+    policies: &Policies,
+    runbook: &Runbook,
+    occasion: &Occasion<'_>,
+    target: &str,
+    now: DateTime<Utc>,
+) -> window::Ruling {
+    let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
+    let subject = window::Subject {
+        labels: occasion.labels,
+        target: Some(target),
+        runbook: &runbook.name,
+        plugins: &plugins,
+        safe: runbook.safe,
+    };
+    let windows = policies.windows();
+    let in_force = windows.in_force(&windows.outlook(now), now, &subject);
+    window::rule(now, &runbook.name, &in_force, None)
 }
 
 impl Expected {

@@ -11,8 +11,9 @@ use super::facts::{Autonomy, Effects, PluginFacts};
 use super::guardrails::{self, ActQuestion, Allowed, EffectQuestion, Guardrails};
 use super::runbook::{Gate, Runbook};
 use crate::alert::Alert;
-use crate::decision::{Code, Decision, Reason, Stage};
+use crate::decision::{Code, Decision, Outcome, Reason, Stage};
 use crate::effect::Call;
+use crate::window::Ruling;
 
 /// A planned run.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +24,16 @@ pub struct Question<'a> {
     pub runbook: &'a Runbook,
     /// The canonical target.
     pub target: &'a str,
-    /// The alert; `None` in a run started by hand.
+    /// The alert; `None` in a run started by hand or by the clock.
     pub alert: Option<&'a Alert>,
+    /// Whether a person started it.
+    pub manual: bool,
     /// The labels, of the alert or the request.
     pub labels: &'a BTreeMap<String, String>,
     /// What each step of the runbook would do, in the same order.
     pub steps: &'a [PlannedStep<'a>],
+    /// What windows say about it now; `None` where they were not asked.
+    pub windows: Option<&'a Ruling>,
 }
 
 /// What one step would do.
@@ -98,7 +103,7 @@ pub fn decide(guardrails: &Guardrails, question: &Question<'_>) -> Gated {
         autonomy: runbook.autonomy,
         holder: format!("the runbook says {}", runbook.autonomy.as_str()),
     };
-    let mut refused: Option<Reason> = None;
+    let mut refused = question.windows.and_then(|ruling| windows(ruling, &mut lowest, &mut decisions));
     for (index, step) in question.steps.iter().enumerate() {
         let decision = standing(step.plugin, now);
         let refusal = (decision.code == Code::Standing).then(|| decision.reason());
@@ -114,10 +119,21 @@ pub fn decide(guardrails: &Guardrails, question: &Question<'_>) -> Gated {
     // A run that only observes does nothing that a rule could forbid; what the rules would say is in the trace.
     let observes = runbook.autonomy == Autonomy::Observe || lowest.autonomy == Autonomy::Observe;
     let verdict = match refused {
-        Some(reason) if reason.code == Code::Standing || !observes => Verdict::Refuse(reason),
+        Some(reason) if matches!(reason.code, Code::Standing | Code::Window | Code::Silence) || !observes => {
+            Verdict::Refuse(reason)
+        }
         _ => gate(runbook, &lowest, now, &mut decisions),
     };
     Gated { verdict, decisions }
+}
+
+/// What windows leave of autonomy: the reason of the one that refuses, if any does.
+fn windows(ruling: &Ruling, lowest: &mut Lowest, decisions: &mut Vec<Decision>) -> Option<Reason> {
+    decisions.extend(ruling.decisions.iter().filter(|said| said.result != Outcome::Pass).cloned());
+    let of = |result: Outcome| ruling.decisions.iter().find(|said| said.result == result);
+    let Some(most) = ruling.autonomy else { return of(Outcome::Refuse).map(Decision::reason) };
+    lowest.lower(most, || of(Outcome::Ask).map(|said| said.message.clone()).unwrap_or_default());
+    None
 }
 
 /// Asks the guardrails about one step and each of its effects.
@@ -140,7 +156,7 @@ fn policy(
         labels: question.labels,
         effects_count: effects.len(),
         irreversible,
-        manual: question.alert.is_none(),
+        manual: question.manual,
     });
     let decision = act_decision(&allowed, plugin, runbook, now);
     if matches!(allowed, Allowed::ActWithApproval { .. }) {

@@ -73,6 +73,8 @@ pub enum PersonAction {
     Halt,
     /// End a halt.
     Release,
+    /// Make or end a silence.
+    Silence,
     /// Create, list and revoke tokens.
     ManageTokens,
     /// Export the journal.
@@ -88,7 +90,7 @@ pub enum PersonAction {
 }
 
 /// All actions, by their names in people.cedar.
-const ACTIONS: [&str; 20] = [
+const ACTIONS: [&str; 21] = [
     "read",
     "start",
     "approve",
@@ -103,6 +105,7 @@ const ACTIONS: [&str; 20] = [
     "revoke",
     "halt",
     "release",
+    "silence",
     "manage-tokens",
     "export",
     "metrics",
@@ -130,6 +133,7 @@ impl PersonAction {
             Self::Revoke => "revoke",
             Self::Halt => "halt",
             Self::Release => "release",
+            Self::Silence => "silence",
             Self::ManageTokens => "manage-tokens",
             Self::Export => "export",
             Self::Metrics => "metrics",
@@ -233,7 +237,7 @@ mod tests {
     fn check(roles: &[&str], allowed: &[PersonAction]) {
         use PersonAction::{
             Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
-            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Silence, Start, TakeOver,
         };
         let people = load(DEFAULT);
         let person = person(roles);
@@ -253,6 +257,7 @@ mod tests {
             (Revoke, Object::Plugin("p")),
             (Halt, Object::Scope("all")),
             (Release, Object::Scope("plugin=p")),
+            (Silence, Object::System),
             (ManageTokens, Object::System),
             (Export, Object::System),
             (Metrics, Object::System),
@@ -271,9 +276,10 @@ mod tests {
     fn roles_may_what_they_are_for_and_no_more() {
         use PersonAction::{
             Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
-            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Start, TakeOver,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Silence, Start, TakeOver,
         };
-        let operator = [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Metrics];
+        let operator =
+            [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Silence, Metrics];
         check(&[], &[]);
         check(&["unheard-of"], &[]);
         check(&["reader"], &[Read]);

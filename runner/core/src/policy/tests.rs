@@ -117,6 +117,35 @@ fn plugins_not_installed_and_odd_roles_are_warnings() {
 }
 
 #[test]
+fn windows_have_their_say_in_cases_that_name_a_time() {
+    let windows = "- { name: night, kind: maintenance, from: '2026-05-09T22:00:00Z', until: '2026-05-10T04:00:00Z' }\n\
+        - { name: office, kind: business-hours, from: '2026-05-11T09:00:00Z', until: '2026-05-11T17:00:00Z', \
+        inside: approve }\n";
+    let case = |now: &str, expect: &str| {
+        format!(
+            "- name: c\n  alert: {{ labels: {{ alertname: Down, instance: web-7 }} }}\n  facts: {{ {now} plugin: {{ \
+             restart-service: {{ effects: reversible, standing: automatic }} }} }}\n  expect: {{ {expect} }}\n"
+        )
+    };
+    let cases = [
+        case("", "decision: act"),
+        case("now: '2026-05-09T21:59:59Z',", "decision: act"),
+        case("now: '2026-05-09T22:00:00Z',", "decision: refuse, code: window, reason: window night"),
+        case("now: '2026-05-11T10:00:00Z',", "decision: ask, reason: inside of office"),
+    ];
+    let policies = load(&[
+        ("runbooks/r.yaml", RUNBOOK),
+        ("guardrails.cedar", GUARDRAILS),
+        ("people.cedar", PEOPLE),
+        ("windows.yaml", windows),
+        ("cases/c.yaml", &cases.concat()),
+    ])
+    .unwrap();
+    let problems: Vec<_> = policies.run_cases().into_iter().filter_map(|result| result.problem).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
 fn a_blackout_must_name_a_window_that_there_is() {
     let runbook = "runbook: nightly\nschedule: '0 3 * * *'\nblackout: [audit]\nsteps: [{ plugin: p }]\n";
     let windows =

@@ -29,6 +29,10 @@ fn plugin(standing: Standing, effects: Effects) -> PluginFacts {
 }
 
 fn run(policies: &str, runbook: &str, plugin: &PluginFacts) -> Gated {
+    run_within(policies, runbook, plugin, None)
+}
+
+fn run_within(policies: &str, runbook: &str, plugin: &PluginFacts, windows: Option<&Ruling>) -> Gated {
     let text = format!("runbook: r\nmatch: ['a=b']\nsteps: [{{ plugin: p }}]\n{runbook}\n");
     let runbook = read("r.yaml", &text).unwrap().0;
     let call = Call {
@@ -40,8 +44,16 @@ fn run(policies: &str, runbook: &str, plugin: &PluginFacts) -> Gated {
     let labels = BTreeMap::new();
     let steps = [PlannedStep { plugin, effects: &[call] }];
     let now = DateTime::UNIX_EPOCH;
-    let question =
-        Question { now, runbook: &runbook, target: "web-7", alert: None, labels: &labels, steps: &steps };
+    let question = Question {
+        now,
+        runbook: &runbook,
+        target: "web-7",
+        alert: None,
+        manual: true,
+        labels: &labels,
+        steps: &steps,
+        windows,
+    };
     decide(&guardrails(policies), &question)
 }
 
@@ -152,4 +164,30 @@ fn the_gate_of_the_runbook_is_what_is_asked() {
     let Verdict::Ask(gate) = gated.verdict else { panic!() };
     assert_eq!((gate.approvals, gate.expires), (2, Duration::from_secs(3600)));
     assert_eq!(gate.roles, ["sre"]);
+}
+
+#[test]
+fn windows_lower_autonomy_or_refuse_and_never_raise_it() {
+    let plugin = plugin(Standing::Automatic, Effects::Reversible);
+    let now = DateTime::UNIX_EPOCH;
+    let ruling = |autonomy, decision| Ruling { autonomy, mute: false, decisions: vec![decision] };
+    let open = ruling(Some(Autonomy::Automatic), Decision::pass(now, Stage::Window, "r", "none covers it"));
+    let office =
+        ruling(Some(Autonomy::Approve), Decision::ask(now, Stage::Window, "r", Code::Window, "office hours"));
+    let freeze = ruling(None, Decision::refuse(now, Stage::Window, "r", Code::Window, "frozen"));
+    let silent = ruling(None, Decision::refuse(now, Stage::Window, "r", Code::Silence, "silent"));
+    for (autonomy, ruling, expected) in [
+        ("automatic", &open, "act"),
+        ("approve", &open, "ask"),
+        ("automatic", &office, "ask"),
+        ("observe", &office, "observe"),
+        ("automatic", &freeze, "refuse window"),
+        ("observe", &freeze, "refuse window"),
+        ("observe", &silent, "refuse silence"),
+    ] {
+        let gated = run_within(DEFAULT, &format!("autonomy: {autonomy}"), &plugin, Some(ruling));
+        assert_eq!(word(&gated.verdict), expected, "{autonomy} {ruling:?}");
+        let said = gated.decisions.iter().any(|decision| decision.message.contains("office hours"));
+        assert_eq!(said, std::ptr::eq(ruling, &office), "{:?}", gated.decisions);
+    }
 }
