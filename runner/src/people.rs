@@ -2,7 +2,7 @@
 //!
 //! A token is 256 random bits, shown once; only its SHA-256 is kept. It never appears in a log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::RwLock;
 
 use base64::Engine as _;
@@ -58,7 +58,22 @@ impl Tokens {
         if record.expires.is_some_and(|expires| now >= expires) {
             return None;
         }
-        Some(Person { name: record.name.clone(), roles: record.roles.iter().cloned().collect() })
+        Some(Person {
+            name: record.name.clone(),
+            roles: record.roles.iter().cloned().collect(),
+            subject: Some(record.id.to_string()),
+        })
+    }
+
+    /// Everybody who has a good token, with the roles of all their good tokens together.
+    #[must_use]
+    pub fn everybody(&self, now: DateTime<Utc>) -> BTreeMap<String, BTreeSet<String>> {
+        let tokens = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut everybody: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for record in tokens.values().filter(|record| record.expires.is_none_or(|expires| now < expires)) {
+            everybody.entry(record.name.clone()).or_default().extend(record.roles.iter().cloned());
+        }
+        everybody
     }
 }
 
@@ -116,6 +131,27 @@ mod tests {
         assert!(tokens.person("stn_other", at(1)).is_none());
         tokens.put(TokenRecord { revoked_at: Some(at(5)), ..record(&token) });
         assert!(tokens.person(&token, at(6)).is_none());
+    }
+
+    #[test]
+    fn a_person_is_known_as_long_as_one_token_is_good_and_has_the_roles_of_all() {
+        let tokens = Tokens::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let other = TokenRecord {
+            id: TokenId::from_bits(2),
+            roles: vec!["auditor".to_owned()],
+            expires: DateTime::from_timestamp(200, 0),
+            ..record("b")
+        };
+        tokens.put(record("a"));
+        tokens.put(other.clone());
+        let roles = |second| tokens.everybody(at(second)).get("ada").cloned();
+        let set = |roles: &[&str]| Some(roles.iter().map(|role| (*role).to_owned()).collect());
+        assert_eq!(roles(99), set(&["auditor", "operator"]));
+        assert_eq!(roles(100), set(&["auditor"]));
+        assert_eq!(roles(200), None);
+        tokens.put(TokenRecord { revoked_at: Some(at(5)), ..other });
+        assert_eq!(roles(99), set(&["operator"]));
     }
 
     #[test]

@@ -12,14 +12,17 @@ mod e2e {
     mod crash;
     mod dedup;
     mod disk;
+    mod gate;
     mod halts;
     mod kill_switch;
     mod life;
     mod limits;
+    mod races;
     mod real_alerts;
     mod refusals;
     mod repeated;
     mod road;
+    mod routes;
     mod schedules;
     mod service;
     mod silences;

@@ -126,38 +126,9 @@ pub fn permit_alone(run: &Run, plan: Digest, may_act_alone: bool) -> Result<ActP
     Ok(ActPermit::new(run.id.clone(), plan, false))
 }
 
-/// Makes the permit of a run that people approved: enough distinct people, for exactly this plan, in time.
-///
-/// # Errors
-/// Why it does not act yet, or no longer.
-pub fn permit_approved(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reason> {
-    let (Some(ask), Some(plan)) = (&run.ask, run.plan) else {
-        return Err(Reason::new(Code::Quorum, "nobody was asked"));
-    };
-    if now >= ask.expires {
-        return Err(Reason::new(Code::Expired, format!("nobody decided before {}", ask.expires)));
-    }
-    let mut people: Vec<&str> = run
-        .approvals
-        .iter()
-        .filter(|approval| approval.plan == plan)
-        .map(|approval| approval.by.as_str())
-        .collect();
-    people.sort_unstable();
-    people.dedup();
-    if people.len() < ask.approvals as usize {
-        let missing = ask.approvals as usize - people.len();
-        return Err(Reason::new(
-            Code::Quorum,
-            format!("{missing} of {} approvals are missing", ask.approvals),
-        ));
-    }
-    Ok(ActPermit::new(run.id.clone(), plan, true))
-}
-
-/// Makes the permit of a run that people approved, as [`permit_approved`], counting only what counts now: people
-/// who are still there, with the role, for this plan and policy. A person who broke the glass for exactly this
-/// plan passes what is missing.
+/// Makes the permit of a run that people approved: enough distinct people, for exactly this plan, in time. It counts
+/// only what counts now: people who are still there, with the role, for this plan and policy. A person who broke the
+/// glass for exactly this plan passes what is missing.
 ///
 /// # Errors
 /// Why it does not act yet, or no longer.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::decision::{Code, Decision, Reason};
+use crate::decision::{Code, Decision, Outcome as Passed, Reason, Stage};
 use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
 use crate::event::{Event, Fact, payload};
 use crate::id::{AlertId, Digest, RunId};
@@ -462,6 +462,10 @@ impl Run {
             self.approvals.clear();
             self.told = 0;
         }
+        for kept in &mut self.approvals {
+            // The question and the plan are the same under the rules of now: the approval holds for these too.
+            kept.policy = Some(leaf.policy);
+        }
         self.plan = Some(leaf.plan);
         self.policy = leaf.policy;
         self.planned_at = Some(at);
@@ -484,6 +488,10 @@ impl Run {
     }
 
     fn permitted(&mut self, at: DateTime<Utc>, approved: bool) {
+        if approved {
+            let granted = self.granted(at);
+            self.trace(&[granted]);
+        }
         self.state = State::Running;
         self.approved = approved;
         self.approved_until = self.ask.as_ref().filter(|_| approved).map(|ask| ask.expires);
@@ -491,6 +499,18 @@ impl Run {
         self.ask = None;
         self.question = None;
         self.reason = None;
+    }
+
+    /// Who let it act.
+    fn granted(&self, at: DateTime<Utc>) -> Decision {
+        let (code, message) = match self.passes_quorum() {
+            Some(by) => (Code::GlassBroken, format!("{by} broke the glass")),
+            None => {
+                let names: Vec<&str> = self.approvals.iter().map(|approval| approval.by.as_str()).collect();
+                (Code::Approved, format!("approved by {}", names.join(", ")))
+            }
+        };
+        Decision::new(at, Stage::Gate, &self.runbook, Passed::Pass, code, message)
     }
 
     fn intended(&mut self, leaf: &crate::event::EffectIntended, outside: Option<&payload::EffectIntended>) {

@@ -81,7 +81,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Alerts: list, show, why, and parse a body offline
     Alerts(AlertsArgs),
-    /// Runs: list, show, why, start, approve, reject, cancel, settle
+    /// Runs: list, show, why, start, approve, reject, cancel, takeover, break-glass, settle
     Runs(RunsArgs),
     /// The kill switch: nothing that it covers acts until it is released
     Halt(HaltArgs),
@@ -292,6 +292,9 @@ pub enum RunsCommand {
         /// What to say with it.
         #[arg(long)]
         comment: Option<String>,
+        /// Sign it with this private key; its public key stands under people in the daemon's staunch.yaml.
+        #[arg(long)]
+        key: Option<PathBuf>,
     },
     /// Say no
     Reject {
@@ -308,6 +311,45 @@ pub enum RunsCommand {
         /// Why.
         #[arg(long)]
         comment: Option<String>,
+    },
+    /// Take a run over, to do it by hand: it does no further effect
+    Takeover {
+        /// The run.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Let a run act without the approvals that it lacks; a second person has to review why
+    BreakGlass {
+        /// The run.
+        id: String,
+        /// The digest of the plan that was shown.
+        #[arg(long)]
+        plan: String,
+        /// Why it cannot wait.
+        #[arg(long)]
+        reason: String,
+    },
+    /// List why somebody broke the glass, as far as no second person has reviewed it
+    Justifications {
+        /// Those that were reviewed.
+        #[arg(long)]
+        reviewed: bool,
+        /// Which part of the list.
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Review why others broke the glass for a run
+    Review {
+        /// The run.
+        id: String,
+        /// What was found.
+        #[arg(long)]
+        comment: String,
+        /// It was not justified.
+        #[arg(long)]
+        unjustified: bool,
     },
     /// Say what became of an effect in doubt
     Settle {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use staunch_core::id::Digest;
 use staunch_core::limit::check_groups;
@@ -17,7 +18,8 @@ use crate::clock::Clock;
 use crate::config::{Config, read_policy_files};
 use crate::intake::Source;
 use crate::keys;
-use crate::pipeline::Rules;
+use crate::people::Tokens;
+use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
 use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
@@ -67,6 +69,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(plugins(&config, policies, &trust));
         note(check_groups(policies.routing().runbooks(), &config.groups));
     }
+    let people_keys = people_keys(&config).unwrap_or_else(|found| {
+        note(found);
+        BTreeMap::new()
+    });
     let probes = ProbeGrants::compile(&config.probes).unwrap_or_else(|error| {
         note(vec![config.problem(Position::START, format!("probes: {error}"))]);
         ProbeGrants::default()
@@ -82,6 +88,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
             let rules = Rules {
                 stale_after,
                 policies: Arc::new(policies),
+                people_keys,
                 probes,
                 config_digest,
                 policies_digest: digest,
@@ -136,6 +143,24 @@ fn roots(config: &Config) -> Result<Vec<Root>, Vec<Problem>> {
         }
     }
     if problems.is_empty() { Ok(roots) } else { Err(problems) }
+}
+
+/// The keys with which people sign their approvals.
+fn people_keys(config: &Config) -> Result<BTreeMap<String, Vec<VerifyingKey>>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut people: BTreeMap<String, Vec<VerifyingKey>> = BTreeMap::new();
+    for (name, files) in &config.people {
+        for file in files {
+            match keys::load_public(file) {
+                Ok(key) => people.entry(name.clone()).or_default().push(key),
+                Err(error) => {
+                    let message = format!("people.{name}: {}", chain(&error));
+                    problems.push(config.problem(Position::START, message));
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(people) } else { Err(problems) }
 }
 
 /// Whose signatures count.
@@ -230,10 +255,39 @@ fn print(problems: &[Problem], output: &Output) {
     }
 }
 
-pub(super) fn run(path: &Path, output: &Output) -> Done {
+/// What is wrong with gates, measured by the people who have access tokens. Only where no daemon has the data: it warns
+/// of the same itself, and tokens may be made while it runs.
+async fn gates(rules: &Rules) -> Result<Vec<Problem>, Failure> {
+    if !rules.config.data.join("journal.db").exists() {
+        return Ok(Vec::new());
+    }
+    let Some(scribe) = local::scribe(&rules.config).await? else { return Ok(Vec::new()) };
+    let tokens = Tokens::default();
+    let mut after = None;
+    loop {
+        let listing = Listing { state: Some("good".to_owned()), after, limit: 500, ..Listing::default() };
+        let listed = list_tokens(scribe.journal(), listing).await;
+        let listed = listed.map_err(|error| Failure::Usage(chain(&error)))?;
+        listed.items.into_iter().for_each(|record| tokens.put(record));
+        after = listed.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(impossible_gates(&rules.policies, tokens.everybody(scribe.clock().now())))
+}
+
+pub(super) async fn run(path: &Path, output: &Output) -> Done {
     local::must_exist(path)?;
     let (problems, failed) = match load(path) {
-        Ok(checked) => (checked.warnings, false),
+        Ok(checked) => {
+            let gates = gates(&checked.rules).await.unwrap_or_else(|failure| {
+                output.note(&format!("gates are not measured by the access tokens: {failure}"));
+                Vec::new()
+            });
+            let failed = !gates.is_empty();
+            (gates.into_iter().chain(checked.warnings).collect(), failed)
+        }
         Err(problems) => (problems, true),
     };
     print(&problems, output);

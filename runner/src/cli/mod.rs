@@ -95,7 +95,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Manual { to } => manual(to.as_deref(), output),
         Command::Init(args) => runtime()?.block_on(init::run(&args, output)),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
-        Command::Check => check::run(&cli.connection.config, output),
+        Command::Check => runtime()?.block_on(check::run(&cli.connection.config, output)),
         Command::Keys(args) => keys::run(&args, output),
         Command::Serve(args) => runtime()?.block_on(serve::run(&args, &cli.connection.config, output)),
         Command::Alerts(args) => runtime()?.block_on(alerts::run(args, &cli.connection, output)),

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use serde_json::{Value, json};
+use staunch_core::id::Digest;
 
 use super::alerts::why;
-use super::args::{Connection, RunsArgs, RunsCommand};
+use super::args::{Connection, Part, RunsArgs, RunsCommand};
 use super::client::Client;
 use super::output::{Output, safe};
 use super::{Done, Failure};
+use crate::causes::chain;
+use crate::clock::Clock;
+use crate::keys;
+use crate::pipeline::sign_approval;
 
 pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output) -> Done {
     let client = Client::new(connection)?;
@@ -41,7 +47,9 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             });
             show(&client.post("/v1/runs", &body).await?, output);
         }
-        RunsCommand::Approve { id, plan, comment } => approve(&client, &id, plan, comment, output).await?,
+        RunsCommand::Approve { id, plan, comment, key } => {
+            approve(&client, &id, plan, comment, key.as_deref(), output).await?;
+        }
         RunsCommand::Reject { id, comment } => {
             show(
                 &client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?,
@@ -54,12 +62,43 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
                 output,
             );
         }
+        RunsCommand::Takeover { id, comment } => {
+            let body = json!({ "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/takeover"), &body).await?, output);
+        }
+        RunsCommand::BreakGlass { id, plan, reason } => {
+            let path = format!("/v1/runs/{id}/break-glass");
+            show(&client.post(&path, &json!({ "plan": plan, "reason": reason })).await?, output);
+        }
+        RunsCommand::Justifications { reviewed, part } => {
+            justifications(&client, reviewed, &part, output).await?
+        }
+        RunsCommand::Review { id, comment, unjustified } => {
+            let body = json!({ "comment": comment, "justified": !unjustified });
+            show(&client.post(&format!("/v1/justifications/{id}/review"), &body).await?, output);
+        }
         RunsCommand::Settle { id, outcome, effect, answer, comment } => {
             let answer = answer.as_deref().map(|text| parse_json("--answer", text)).transpose()?;
             let body = json!({ "outcome": outcome, "effect": effect, "answer": answer, "comment": comment });
             show(&client.post(&format!("/v1/runs/{id}/settle"), &body).await?, output);
         }
     }
+    Ok(())
+}
+
+async fn justifications(client: &Client, reviewed: bool, part: &Part, output: &Output) -> Done {
+    let state = reviewed.then(|| "reviewed".to_owned());
+    let listed = client.list("/v1/justifications", &[("state", state)], part).await?;
+    let columns = [
+        ("RUN", "/run"),
+        ("RUNBOOK", "/runbook"),
+        ("TARGET", "/target"),
+        ("BY", "/by"),
+        ("AT", "/at"),
+        ("REASON", "/reason"),
+        ("REVIEWED BY", "/review/by"),
+    ];
+    output.part(&listed, &columns);
     Ok(())
 }
 
@@ -85,8 +124,11 @@ async fn approve(
     id: &str,
     plan: Option<String>,
     comment: Option<String>,
+    key: Option<&Path>,
     output: &Output,
 ) -> Done {
+    let key = key.map(keys::load_private).transpose();
+    let key = key.map_err(|error| Failure::Usage(format!("--key: {}", chain(&error))))?;
     let plan = match plan {
         Some(plan) => plan,
         None => {
@@ -105,7 +147,12 @@ async fn approve(
             digest.to_owned()
         }
     };
-    let body = json!({ "plan": plan, "comment": comment });
+    let mut body = json!({ "plan": plan, "comment": comment });
+    if let Some(key) = key {
+        let digest: Digest = plan.parse().map_err(|error| Failure::Usage(format!("--plan: {error}")))?;
+        let now = Clock::machine().now();
+        body["envelope"] = sign_approval(id, &digest, comment.as_deref(), now, &key);
+    }
     show(&client.post(&format!("/v1/runs/{id}/approve"), &body).await?, output);
     Ok(())
 }
@@ -135,6 +182,12 @@ fn described(run: &Value) -> String {
     ];
     if run.pointer("/reason/code").is_some() {
         lines.push(format!("reason   {}: {}", text("/reason/code"), text("/reason/message")));
+    }
+    if let Some(missing) = run.pointer("/quorum/missing").and_then(Value::as_u64) {
+        let names = run.pointer("/quorum/counted").and_then(Value::as_array).into_iter().flatten();
+        let names: Vec<String> = names.filter_map(Value::as_str).map(safe).collect();
+        let by = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        lines.push(format!("asks     approved by {by}, {missing} missing"));
     }
     if run.pointer("/plan/digest").is_some() {
         lines.push(format!("plan     {}", text("/plan/digest")));

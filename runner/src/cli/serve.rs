@@ -114,7 +114,15 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     let pipeline = Pipeline::open(journal.clone(), clock, sandbox, set, rules, halt_file)
         .await
         .map_err(|error| failed(&error))?;
+    warn_of_gates(&pipeline);
     Ok((App::new(pipeline.clone(), sources), pipeline, journal))
+}
+
+/// A gate that nobody could pass is no reason not to serve: the tokens for it may come later.
+fn warn_of_gates(pipeline: &Pipeline) {
+    for problem in pipeline.impossible_gates() {
+        tracing::warn!("{problem}");
+    }
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP loads everything again, and keeps the old when the new is wrong.
@@ -177,5 +185,6 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
     });
     app.reload(sources);
     pipeline.decide_again();
+    warn_of_gates(pipeline);
     tracing::info!("configuration and policies are loaded again");
 }

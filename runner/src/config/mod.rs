@@ -46,6 +46,8 @@ pub struct Config {
     pub plugins: PathBuf,
     /// Whose plugins are trusted.
     pub trust: Trust,
+    /// The public keys with which people sign their approvals, by the names of their tokens.
+    pub people: BTreeMap<String, Vec<PathBuf>>,
     /// The standing that a new plugin begins with.
     pub initial_standing: Standing,
     /// How standing is counted and lost.

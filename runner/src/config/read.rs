@@ -18,9 +18,9 @@ use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker",
+    "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
 ];
 const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
 
@@ -31,6 +31,9 @@ const DEFAULT_POLICIES: &str = "policies";
 const DEFAULT_PORT: u16 = 7878;
 const DEFAULT_QUEUE: i64 = 10_000;
 const DEFAULT_WORKERS: i64 = 64;
+
+/// The most keys of one person.
+const MOST_KEYS: usize = 16;
 
 /// The most patterns of one function, so that authorising a call is bounded.
 const MOST_PATTERNS: usize = 1_000;
@@ -88,6 +91,7 @@ impl Reading<'_> {
             trust: self.trust(fields),
             initial_standing: standing.initial,
             standing,
+            people: self.people(fields),
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
@@ -196,6 +200,30 @@ impl Reading<'_> {
             return None;
         }
         Some(path)
+    }
+
+    /// The files of the keys with which people sign their approvals.
+    fn people(&mut self, fields: Fields<'_>) -> BTreeMap<String, Vec<PathBuf>> {
+        let Some(node) = fields.get("people") else { return BTreeMap::new() };
+        let mut people = BTreeMap::new();
+        for entry in self.reader.entries(node, "people").entries() {
+            if !is_person_name(&entry.key) {
+                let message = format!("people must be names of tokens, but {:?} cannot be one", entry.key);
+                self.reader.error(entry.at, message);
+                continue;
+            }
+            let what = format!("people.{}", entry.key);
+            let fields = self.reader.fields(&entry.node, &what, &["keys"]);
+            let items = self.reader.required(fields, "keys", &what);
+            let items = items.and_then(|node| self.reader.list(node, &format!("{what}.keys")));
+            let items = items.unwrap_or_default();
+            if items.len() > MOST_KEYS {
+                self.reader.error(entry.at, format!("{what}.keys may have at most {MOST_KEYS} entries"));
+            }
+            let keys = items.iter().filter_map(|item| self.key_file(item)).collect();
+            people.insert(entry.key.clone(), keys);
+        }
+        people
     }
 
     fn time(&mut self, node: &Node, what: &str) -> Option<DateTime<Utc>> {

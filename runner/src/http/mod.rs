@@ -7,6 +7,7 @@ mod alerts;
 mod audit;
 pub mod auth;
 mod breakers;
+mod by_hand;
 mod events;
 mod halts;
 mod health;
@@ -159,6 +160,10 @@ fn run_routes() -> OpenApiRouter<App> {
         .routes(routes!(runs::reject))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::settle))
+        .routes(routes!(by_hand::takeover))
+        .routes(routes!(by_hand::break_glass))
+        .routes(routes!(by_hand::justifications))
+        .routes(routes!(by_hand::review))
 }
 
 fn audit_routes() -> OpenApiRouter<App> {

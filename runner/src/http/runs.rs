@@ -19,7 +19,7 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::query::Asked;
 use super::shapes::{self, Page, RunShape};
-use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest};
+use crate::pipeline::{Cursor, Listing, ReadError, SettleRequest, StartRequest, Yes};
 
 /// Longest page of a listing.
 const MAX_PAGE: u32 = 500;
@@ -95,7 +95,7 @@ pub(super) async fn list(
 }
 
 /// The run of a path, with the caller's right to it checked.
-async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Result<Run, Problem> {
+pub(super) async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Result<Run, Problem> {
     let missing = || Problem::not_found("run", id);
     let run_id: RunId = id.parse().map_err(|_| missing())?;
     // The right to read comes first: who may not read is not told what exists.
@@ -108,6 +108,19 @@ async fn find(app: &App, caller: &Caller, id: &str, action: PersonAction) -> Res
     Ok(run)
 }
 
+/// A run with what its approvals are worth now.
+pub(super) fn shown(app: &App, run: &Run) -> RunShape {
+    let quorum = app.pipeline().quorum(run);
+    RunShape { quorum: quorum.as_ref().map(shapes::quorum), ..shapes::run(run) }
+}
+
+/// The digest of a plan that was shown.
+pub(super) fn digest(plan: &str) -> Result<Digest, Problem> {
+    plan.parse().map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("plan: {error}")).at("plan")
+    })
+}
+
 /// One run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs",
     responses((status = 200, body = RunShape), (status = 401, body = Problem), (status = 404, body = Problem)))]
@@ -116,7 +129,7 @@ pub(super) async fn show(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<RunShape>, Problem> {
-    Ok(Json(shapes::run(&find(&app, &caller, &id, PersonAction::Read).await?)))
+    Ok(Json(shown(&app, &find(&app, &caller, &id, PersonAction::Read).await?)))
 }
 
 /// What the journal holds of a run: leaves and payloads, in order.
@@ -218,7 +231,7 @@ pub(super) async fn approvals(State(app): State<App>, caller: Caller) -> Result<
     for state in [RunState::Waiting, RunState::Parked] {
         let state = Some(state.as_str().to_owned());
         let listed = app.pipeline().runs(Listing { state, limit: MAX_PAGE, ..Listing::default() }).await?;
-        items.extend(listed.items.iter().map(|run| json!(shapes::run(run))));
+        items.extend(listed.items.iter().map(|run| json!(shown(&app, run))));
     }
     Ok(Json(Page { items, next: None }))
 }
@@ -259,6 +272,9 @@ pub(super) struct ApproveRequest {
     plan: String,
     /// What the approver says.
     comment: Option<String>,
+    /// A DSSE envelope over the in-toto statement of the approval, signed with a key of the approver.
+    #[schema(value_type = Option<Object>)]
+    envelope: Option<Value>,
 }
 
 /// A word of a person about a run.
@@ -266,7 +282,7 @@ pub(super) struct ApproveRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct CommentRequest {
     /// What they say.
-    comment: Option<String>,
+    pub(super) comment: Option<String>,
 }
 
 /// Approves the plan that was shown. 409 with the plan as it is now when it is no longer that one.
@@ -280,12 +296,10 @@ pub(super) async fn approve(
     request: Result<Json<ApproveRequest>, JsonRejection>,
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::Approve).await?;
-    let request = body(request)?;
-    let plan: Digest = request.plan.parse().map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", format!("plan: {error}")).at("plan")
-    })?;
-    let run = app.pipeline().approve(&run.id, caller.0, plan, request.comment).await?;
-    Ok(Json(shapes::run(&run)))
+    let ApproveRequest { plan, comment, envelope } = body(request)?;
+    let yes = Yes { plan: digest(&plan)?, comment, envelope };
+    let run = app.pipeline().approve(&run.id, caller.0, yes).await?;
+    Ok(Json(shown(&app, &run)))
 }
 
 /// Says no.

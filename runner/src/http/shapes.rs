@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staunch_core::decision::{Decision, Reason};
 use staunch_core::effect::Effect;
+use staunch_core::gate::Quorum;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, Step};
 use utoipa::ToSchema;
 
 use crate::people::TokenRecord;
 use crate::pipeline::halts::{FILE_ID, FileHalt};
+use crate::pipeline::views::Justification;
 
 /// A page of a listing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,6 +60,12 @@ pub struct RunShape {
     pub requested_by: Option<String>,
     /// Whom it waits for: `{approvals, roles, expires}`.
     pub gate: Option<Value>,
+    /// What the approvals are worth now: `{needed, counted, missing, uncounted: [{by, code, message}]}`; `null` while
+    /// nobody is asked.
+    pub quorum: Option<Value>,
+    /// Every time that somebody broke the glass for it: `{passes, plan, by, at, reason, review}`.
+    #[schema(value_type = Vec<Object>)]
+    pub glass: Vec<Value>,
     /// Who approved the plan as it is now.
     #[schema(value_type = Vec<Object>)]
     pub approvals: Vec<Value>,
@@ -97,12 +105,42 @@ pub fn run(run: &Run) -> RunShape {
         mode: to_json(&run.mode).as_str().unwrap_or_default().to_owned(),
         requested_by: run.by.clone(),
         gate: run.ask.as_ref().map(to_json),
+        quorum: None,
+        glass: run.glass.iter().map(to_json).collect(),
         approvals: run.approvals.iter().map(to_json).collect(),
         question: run.question.as_ref().map(to_json),
         created_at: run.created_at,
         started_at: run.started_at,
         ended_at: run.ended_at,
     }
+}
+
+/// What the approvals of a run are worth.
+#[must_use]
+pub fn quorum(quorum: &Quorum) -> Value {
+    let uncounted = quorum
+        .uncounted
+        .iter()
+        .map(|not| json!({ "by": not.by, "code": not.reason.code, "message": not.reason.message }));
+    json!({
+        "needed": quorum.needed,
+        "counted": quorum.counted,
+        "missing": quorum.missing(),
+        "uncounted": uncounted.collect::<Vec<_>>(),
+    })
+}
+
+/// One time that somebody broke the glass.
+#[must_use]
+pub fn justification(record: &Justification) -> Value {
+    let mut shape = to_json(&record.broken);
+    if let Value::Object(members) = &mut shape {
+        members.insert("run".to_owned(), json!(record.run));
+        members.insert("runbook".to_owned(), json!(record.runbook));
+        members.insert("target".to_owned(), json!(record.target));
+        members.insert("glass".to_owned(), json!(record.glass));
+    }
+    shape
 }
 
 fn step(step: &Step) -> Value {

@@ -260,7 +260,7 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
     let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
     let message = failed.and_then(|step| step.error.clone());
     if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
-        let nothing_done = matches!(reason.code, Code::Cancelled | Code::Halt);
+        let nothing_done = matches!(reason.code, Code::Cancelled | Code::Halt | Code::TakenOver);
         let outcome = if nothing_done { Outcome::Cancelled } else { Outcome::Unknown };
         return Some(End::because(outcome, reason));
     }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::act::{self, Acted, Question};
 use super::books::Blocked;
 use super::doubt;
+use super::escalation;
 use super::history::Resend;
 use super::hold;
 use super::live::{LiveRun, RecordError, Wait};
@@ -121,10 +122,16 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
             };
             begin(shared, live, permit).await?
         }
-        Start::Waiting => match wait_for_people(shared, live, &mut turn, shared.waits()).await? {
-            Some(permit) => begin(shared, live, permit).await?,
-            None => over_or_done(live).await,
-        },
+        Start::Waiting => {
+            // Other rules than when the daemon stopped: what was approved under those is decided again.
+            if live.look(|run| shared.rules_changed(run)).await {
+                hold::look_again(shared, live).await?;
+            }
+            match wait_for_people(shared, live, &mut turn, shared.waits()).await? {
+                Some(permit) => begin(shared, live, permit).await?,
+                None => over_or_done(live).await,
+            }
+        }
         Start::Acting => {
             turn = turn_again(shared, live).await;
             go_on(shared, live, &[]).await?
@@ -350,7 +357,8 @@ async fn wait_for_people(
             return Ok(None);
         }
         let now = shared.now();
-        match live.look(|run| gate::permit_approved(run, now)).await {
+        let mut next = expires;
+        match live.look(|run| shared.permit_of_people(run)).await {
             Ok(_) if hold::is_held(shared, live).await => {
                 held = true;
                 if state == State::Waiting {
@@ -363,7 +371,7 @@ async fn wait_for_people(
                 hold::look_again(shared, live).await?;
                 continue;
             }
-            Ok(permit) if its_turn => match cross(shared, live, permit).await? {
+            Ok(_) if its_turn => match cross(shared, live).await? {
                 Crossed::Act(permit) => return Ok(Some(permit)),
                 Crossed::Held => continue,
                 Crossed::Over => return Ok(None),
@@ -377,9 +385,16 @@ async fn wait_for_people(
                 expire(live, reason).await?;
                 return Ok(None);
             }
-            Err(_) => held = false,
+            Err(_) => {
+                held = false;
+                if state == State::Waiting {
+                    // Enough had approved, and somebody of them does not count any more.
+                    (*turn, its_turn) = (None, false);
+                }
+                next = escalation::tell(shared, live).await?;
+            }
         }
-        let rest = expires.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
+        let rest = next.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
         tokio::select! {
             () = live.woken() => {}
             () = tokio::time::sleep(rest) => {}
@@ -403,12 +418,14 @@ pub(super) async fn next_turn(shared: &Shared, live: &LiveRun) -> (Option<Turn>,
 /// What came of crossing from a permit of people into acting.
 enum Crossed {
     Act(ActPermit),
+    /// Not now: halted meanwhile, or the approvals do not count any more.
     Held,
     Over,
 }
 
-/// From a permit of people into acting: halts, standing and the alert have their say once more.
-async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> Result<Crossed, Interrupted> {
+/// From a permit of people into acting: halts, standing and the alert have their say once more, and the approvals are
+/// counted once more, with nobody in between.
+async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Interrupted> {
     if let Err(refusals) = shared.pre_gate_again(live).await {
         if hold::only_halts(&refusals) {
             return Ok(Crossed::Held);
@@ -427,8 +444,17 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>, permit: ActPermit) -> 
         stopped_at_the_gate(live, &run, refusal).await?;
         return Ok(Crossed::Over);
     }
-    record_permit(shared, live, vec![permitted_fact(&permit)]).await?;
-    Ok(Crossed::Act(permit))
+    let mut granted = None;
+    let permit = |run: &Run| -> Result<Vec<Fact>, Interrupted> {
+        granted = shared.permit_of_people(run).ok();
+        Ok(granted.iter().map(permitted_fact).collect())
+    };
+    let recorded = live.decide(Wait::Rides, permit).await;
+    if recorded.is_err() || granted.is_none() {
+        shared.books.limits.give_back(shared.now(), live.id());
+    }
+    recorded?;
+    Ok(granted.map_or(Crossed::Held, Crossed::Act))
 }
 
 /// The end of a run that is stopped at the gate; where it acted before, the probes have the word.

@@ -147,7 +147,7 @@ impl LiveRun {
             ended |= matches!(fact, Fact::RunEnded(..));
             let event = self.scribe.event(Some(&self.id), self.alert.as_ref(), fact);
             next.apply(&event)?;
-            let views = views::of_run(&next);
+            let views = views::of_run(&next, &event.fact);
             lines.push(Line { event: Arc::new(event), views });
         }
 

@@ -13,8 +13,10 @@
 mod act;
 mod books;
 pub mod breakers;
+mod by_hand;
 mod doubt;
 mod drive;
+mod escalation;
 mod groups;
 pub mod halts;
 mod history;
@@ -26,6 +28,7 @@ mod limits;
 pub mod live;
 mod planning;
 pub mod plugins;
+mod quorum;
 mod receive;
 mod recover;
 mod requests;
@@ -34,6 +37,7 @@ mod rule;
 pub mod schedules;
 pub mod scribe;
 mod shared;
+mod signed;
 pub mod silences;
 mod stale;
 pub mod standings;
@@ -52,7 +56,7 @@ use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Reason;
 use staunch_core::event::{self, Event, Fact, Outside, payload};
-use staunch_core::id::{AlertId, Digest, RunId};
+use staunch_core::id::{AlertId, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
 use staunch_core::run::{Run, State};
@@ -69,9 +73,12 @@ use plugins::{PluginSet, Plugins};
 use scribe::{Line, Scribe, ScribeError};
 use shared::Shared;
 
+pub use by_hand::JustificationQuery;
+pub use quorum::impossible_gates;
 pub use receive::Accepted;
-pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest};
+pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest, Yes};
 pub use shared::Rules;
+pub use signed::sign_approval;
 pub use tokens::{list_tokens, revocation, token_line};
 
 /// Why something that was asked for is not done.
@@ -304,6 +311,7 @@ impl Pipeline {
             workers: Semaphore::new(rules.config.workers),
             rules: RwLock::new(Arc::new(rules)),
             one_step: std::sync::Mutex::default(),
+            reviews: tokio::sync::Mutex::default(),
             refusals: shared::Throttle::default(),
             waiting: Arc::default(),
         });
@@ -468,15 +476,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the run does not wait, the person does not count, or the plan is no longer the shown one.
-    pub async fn approve(
-        &self,
-        id: &RunId,
-        person: Person,
-        plan: Digest,
-        comment: Option<String>,
-    ) -> Result<Run, Refusal> {
+    pub async fn approve(&self, id: &RunId, person: Person, yes: Yes) -> Result<Run, Refusal> {
         let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
-        self.whole(async move { requests::approve(&shared, &live, &person, plan, comment).await }).await
+        self.whole(async move { requests::approve(&shared, &live, &person, yes).await }).await
     }
 
     /// Says no to a waiting or parked run.
@@ -484,8 +486,8 @@ impl Pipeline {
     /// # Errors
     /// When the run waits for nobody.
     pub async fn reject(&self, id: &RunId, person: Person, comment: Option<String>) -> Result<Run, Refusal> {
-        let live = self.live(id).await?;
-        self.whole(async move { requests::reject(&live, &person, comment).await }).await
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move { requests::reject(&shared, &live, &person, comment).await }).await
     }
 
     /// Ends a run that is no longer wanted.

@@ -13,19 +13,20 @@ use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
-use staunch_core::policy::gate::{Involved, counts};
-use staunch_core::policy::{Gate, Person, Runbook, Separation, runbook};
+use staunch_core::policy::{Person, Runbook, runbook};
 use staunch_core::record::is_quiet;
-use staunch_core::run::{Approval, Ask, Mode, Outcome, Run, State};
+use staunch_core::run::{Approval, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{self, End, Start};
 use super::history::past_of;
 use super::live::{LiveRun, Wait};
 use super::planning;
+use super::quorum::question;
 use super::receive::{Request, new_run};
 use super::rule;
 use super::shared::Shared;
+use super::signed;
 use crate::plugin::VerifiedPlugin;
 
 /// A run to be started by hand.
@@ -195,6 +196,17 @@ fn refused(decisions: &[Decision]) -> Refusal {
     }
 }
 
+/// What a person says yes to, and how.
+#[derive(Debug, Clone)]
+pub struct Yes {
+    /// The plan that was shown.
+    pub plan: Digest,
+    /// What they say with it.
+    pub comment: Option<String>,
+    /// The DSSE envelope in which they signed it, if they did.
+    pub envelope: Option<Value>,
+}
+
 /// Approves the plan that was shown. Plans anew first, when the plan is old or the rules changed.
 ///
 /// # Errors
@@ -203,47 +215,50 @@ pub(super) async fn approve(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     person: &Person,
-    shown: Digest,
-    comment: Option<String>,
+    yes: Yes,
 ) -> Result<Run, Refusal> {
     let run = live.snapshot().await;
-    may_approve(shared, &run, person)?;
-    not_halted(shared, &run)?;
-    let now = shared.now();
-    let old = run.planned_at.is_none_or(|at| now - at > gate::PLAN_GOOD_FOR);
-    let changed =
-        shared.runbook(&run.runbook).is_none_or(|runbook| shared.policy_digest(&runbook) != run.policy);
-    if run.plan != Some(shown) {
-        return Err(Refusal::PlanChanged { run: Box::new(Run::clone(&run)), changes: Vec::new() });
+    // Whoever does not count is told so before anything is planned for them.
+    let ask = question(shared, &run)?;
+    let given = Yes { plan: run.plan.unwrap_or(yes.plan), ..yes.clone() };
+    shared.would_count(&run, ask, person, &approval(shared, person, given, None))?;
+    shared.still_asks(&run)?;
+    if let Some(envelope) = &yes.envelope {
+        let rules = shared.rules();
+        let keys = rules.people_keys.get(&person.name).map(Vec::as_slice).unwrap_or_default();
+        signed::check(envelope, (&person.name, keys), (&run.id, yes.plan, yes.comment.as_deref()))?;
     }
-    if old || changed {
-        replan(shared, live, &run).await?;
-    }
+    up_to_date(shared, live, &run, yes.plan).await?;
     let approved = live
         .decide(Wait::Durable, |run| {
-            may_approve(shared, run, person)?;
-            not_halted(shared, run)?;
-            let Some(plan) = run.plan.filter(|plan| *plan == shown) else {
-                return Err(Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() });
-            };
-            let approval = Approval {
-                by: person.name.clone(),
-                at: now,
-                plan,
-                comment,
-                subject: None,
-                roles: person.roles.iter().cloned().collect(),
-                policy: Some(run.policy),
-            };
+            let ask = question(shared, run)?;
+            let plan = as_shown(shared, run, yes.plan)?;
+            let approval = approval(shared, person, yes, Some(run.policy));
+            shared.would_count(run, ask, person, &approval)?;
+            shared.still_asks(run)?;
             let leaf = event::RunApproved { plan, policy: run.policy };
-            Ok(vec![Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval }))])
+            Ok::<_, Refusal>(vec![Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval }))])
         })
         .await?;
     live.wake();
     Ok(approved)
 }
 
-/// Nobody approves what is halted, or what a window covers: it stays as it is until that ends.
+/// The yes of a person, given now.
+fn approval(shared: &Shared, person: &Person, yes: Yes, policy: Option<Digest>) -> Approval {
+    Approval {
+        by: person.name.clone(),
+        at: shared.now(),
+        plan: yes.plan,
+        comment: yes.comment,
+        subject: person.subject.clone(),
+        roles: person.roles.iter().cloned().collect(),
+        policy,
+        envelope: yes.envelope,
+    }
+}
+
+/// Nobody decides about what is halted, or what a window covers: it stays as it is until that ends.
 fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
     if let Some(why) = shared.halted_run(run) {
         return Err(Refusal::Conflict(Reason::new(Code::Halt, why)));
@@ -251,26 +266,6 @@ fn not_halted(shared: &Shared, run: &Run) -> Result<(), Refusal> {
     let windows = shared.windows_over_run(run).decisions;
     let refusal = windows.iter().find(|said| said.result == decision::Outcome::Refuse);
     refusal.map_or(Ok(()), |said| Err(Refusal::Conflict(said.reason())))
-}
-
-/// Whether the run waits, and the person counts.
-fn may_approve(shared: &Shared, run: &Run, person: &Person) -> Result<(), Refusal> {
-    let Some(ask) = run.ask.as_ref().filter(|_| matches!(run.state, State::Waiting | State::Parked)) else {
-        return Err(asks_nobody(run));
-    };
-    if shared.now() >= ask.expires {
-        return Err(Refusal::Conflict(Reason::new(
-            Code::Expired,
-            format!("nobody decided before {}", ask.expires),
-        )));
-    }
-    let signers = shared.signers_of(run);
-    let approvers: Vec<String> = run.approvals.iter().map(|approval| approval.by.clone()).collect();
-    let involved = Involved { starter: run.by.as_deref(), signers: &signers, approvers: &approvers };
-    counts(person, &gate_of(ask), &involved).map_err(|reason| match reason.code {
-        Code::Role => Refusal::Forbidden(reason.message),
-        _ => Refusal::Conflict(reason),
-    })
 }
 
 /// Why nothing can be decided about a run that puts no question.
@@ -282,13 +277,29 @@ pub(super) fn asks_nobody(run: &Run) -> Refusal {
     Refusal::Conflict(reason)
 }
 
-fn gate_of(ask: &Ask) -> Gate {
-    Gate {
-        approvals: ask.approvals,
-        roles: ask.roles.clone(),
-        separation: if ask.separation { Separation::Default } else { Separation::None },
-        ..Gate::default()
-    }
+/// Sees to it that the plan that was shown is what would be done now: plans anew when it is old or the rules changed.
+///
+/// # Errors
+/// When the run is halted, or its plan is another one.
+pub(super) async fn up_to_date(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    shown: Digest,
+) -> Result<(), Refusal> {
+    let _plan = as_shown(shared, run, shown)?;
+    let old = run.planned_at.is_none_or(|at| shared.now() - at > gate::PLAN_GOOD_FOR);
+    if old || shared.rules_changed(run) { replan(shared, live, run).await } else { Ok(()) }
+}
+
+/// The plan that was shown, when it is still the run's.
+///
+/// # Errors
+/// When the run is halted or a window covers it, or its plan is another one.
+pub(super) fn as_shown(shared: &Shared, run: &Run, shown: Digest) -> Result<Digest, Refusal> {
+    not_halted(shared, run)?;
+    let same = run.plan.filter(|plan| *plan == shown);
+    same.ok_or_else(|| Refusal::PlanChanged { run: Box::new(run.clone()), changes: Vec::new() })
 }
 
 /// Plans a waiting run anew; when the plan differs, it waits on the new one and the approval is refused.
@@ -362,6 +373,8 @@ pub(super) async fn decide_again(shared: Arc<Shared>) {
                 tracing::warn!(run.id = %run.id, error = %error, "run {} is not decided again", run.id);
             }
         }
+        // What was approved before counts again, when it is decided the same.
+        live.wake();
     }
 }
 
@@ -381,12 +394,19 @@ fn plan_in(run: &Run) -> Plan {
 ///
 /// # Errors
 /// When the run waits for nobody.
-pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<String>) -> Result<Run, Refusal> {
+pub(super) async fn reject(
+    shared: &Shared,
+    live: &LiveRun,
+    person: &Person,
+    comment: Option<String>,
+) -> Result<Run, Refusal> {
     let run = live
         .decide(Wait::Durable, |run| {
             if !matches!(run.state, State::Waiting | State::Parked) {
                 return Err(asks_nobody(run));
             }
+            // Who decided first has decided.
+            shared.still_asks(run)?;
             Ok(vec![given_up(run, person, Outcome::Rejected, (Code::Rejected, "a person said no"), comment)])
         })
         .await?;
@@ -395,7 +415,7 @@ pub(super) async fn reject(live: &LiveRun, person: &Person, comment: Option<Stri
 }
 
 /// How a run comes to its end that a person ends: at once before any effect; after one, the probes have the word.
-fn given_up(
+pub(super) fn given_up(
     run: &Run,
     person: &Person,
     outcome: Outcome,

@@ -16,7 +16,6 @@ use staunch_core::schedule::{Due, Facts, Missed, Occurrence, Schedule, ScheduleR
 use tokio::sync::Notify;
 
 use super::drive::Start;
-use super::live::LiveRun;
 use super::receive::{Request, new_run};
 use super::scribe::{Line, ScribeError};
 use super::shared::{Rules, Shared};
@@ -260,7 +259,7 @@ async fn run(
         shared.runs.release(&runbook.name, target, &new.run.id);
         return Err(error.into());
     }
-    let live = LiveRun::new(new.run, None, shared.scribe.clone(), Arc::clone(&shared.books));
+    let live = shared.live(new.run, None);
     shared.launch(live, Start::Fresh(new.permit, new.place));
     Ok(())
 }

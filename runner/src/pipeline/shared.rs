@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use ed25519_dalek::VerifyingKey;
 use serde::de::DeserializeOwned;
 use staunch_core::alert::Alert;
 use staunch_core::decision::Decision;
@@ -43,6 +44,8 @@ pub struct Rules {
     pub config: Config,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// The public keys with which people sign their approvals, by name.
+    pub people_keys: BTreeMap<String, Vec<VerifyingKey>>,
     /// What probes may read.
     pub probes: ProbeGrants,
     /// After how long an alert of a source is stale, by the source's name.
@@ -114,6 +117,8 @@ pub(super) struct Shared {
     pub(super) waiting: Arc<AtomicUsize>,
     /// Runbooks that stand for one plugin each, by their names; bounded by the plugins that are there.
     pub(super) one_step: Mutex<HashMap<String, Arc<Runbook>>>,
+    /// Held while a justification is reviewed: of a run that has ended there is no other lock.
+    pub(super) reviews: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -138,6 +143,11 @@ impl Shared {
         let rules = self.rules();
         let policies = rules.policies.policy_digest(&runbook.name).unwrap_or(runbook.digest);
         Digest::of_parts(&[policies.as_bytes(), rules.config_digest.as_bytes()])
+    }
+
+    /// Whether a run was planned under other rules than those in force.
+    pub(super) fn rules_changed(&self, run: &Run) -> bool {
+        self.runbook(&run.runbook).is_none_or(|runbook| self.policy_digest(&runbook) != run.policy)
     }
 
     /// Executes a job when a worker is free: the one call of the sandbox.

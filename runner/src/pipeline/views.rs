@@ -1,6 +1,8 @@
 //! Rows of the views: what listings and look-ups read, folded from the journal.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -12,7 +14,7 @@ use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::{Mode, Outcome, Run};
+use staunch_core::run::{Glass, Mode, Outcome, Run};
 use staunch_core::schedule::ScheduleRecord;
 use staunch_core::silence::{Silence, Silences};
 use staunch_core::standing::{Ended, Record, Settings};
@@ -44,6 +46,13 @@ pub const HALT: &str = "halt";
 pub const IN_FORCE: &str = "in-force";
 /// The state of the rows of halts that were released.
 pub const RELEASED: &str = "released";
+
+/// The kind of rows that hold the reasons for which somebody broke the glass: keys are the runbook and the person.
+pub const JUSTIFICATION: &str = "justification";
+/// The state of the rows of justifications that a second person has to look at yet.
+pub const OWED: &str = "owed";
+/// The state of the rows of justifications that a second person looked at.
+pub const REVIEWED: &str = "reviewed";
 
 /// The kind of rows that hold silences.
 pub const SILENCE: &str = "silence";
@@ -214,8 +223,8 @@ pub fn breaker_changed(event: &Event) -> Option<BreakerRecord> {
 
 /// The rows that an event of a run changes.
 #[must_use]
-pub fn of_run(known: &Run) -> Vec<ViewRow> {
-    run_at_rest(known).into_iter().chain(action(known)).collect()
+pub fn of_run(known: &Run, fact: &Fact) -> Vec<ViewRow> {
+    run_at_rest(known).into_iter().chain(action(known)).chain(justification(known, fact)).collect()
 }
 
 /// The row of an alert.
@@ -269,6 +278,68 @@ pub fn halt(halt: &Halt) -> ViewRow {
         keys: [Some(halt.scope.kind().as_str().to_owned()), halt.scope.name().map(str::to_owned), None],
         doc: doc(halt),
     }
+}
+
+/// The id of a justification: its run, and which time that the glass was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JustificationId {
+    run: RunId,
+    glass: u32,
+}
+
+impl fmt::Display for JustificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.run, self.glass)
+    }
+}
+
+impl FromStr for JustificationId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (run, glass) = text.rsplit_once('-').ok_or(())?;
+        Ok(Self { run: run.parse().map_err(|_| ())?, glass: glass.parse().map_err(|_| ())? })
+    }
+}
+
+/// One time that somebody broke the glass for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Justification {
+    /// The run.
+    pub run: RunId,
+    /// Its runbook.
+    pub runbook: String,
+    /// What it is about.
+    pub target: Option<String>,
+    /// Which time that the glass of this run was broken, from 0.
+    pub glass: u32,
+    /// Who, when and why, and what a second person found.
+    pub broken: Glass,
+}
+
+/// The row of the justification that an event about a run makes or changes; the run is as it is after it.
+#[must_use]
+pub fn justification(run: &Run, fact: &Fact) -> Option<ViewRow> {
+    let glass = match fact {
+        Fact::GlassBroken(..) => u32::try_from(run.glass.len()).ok()?.checked_sub(1)?,
+        Fact::JustificationReviewed(leaf, _) => leaf.glass,
+        _ => return None,
+    };
+    let broken = run.glass.get(glass as usize)?.clone();
+    let record = Justification {
+        run: run.id.clone(),
+        runbook: run.runbook.clone(),
+        target: run.target.clone(),
+        glass,
+        broken,
+    };
+    Some(ViewRow {
+        kind: JUSTIFICATION,
+        id: JustificationId { run: run.id.clone(), glass }.to_string(),
+        state: if record.broken.review.is_some() { REVIEWED } else { OWED }.to_owned(),
+        keys: [Some(record.runbook.clone()), Some(record.broken.by.clone()), None],
+        doc: doc(&record),
+    })
 }
 
 /// The row of a silence. Where it stands follows from the time, so its row does not say.
@@ -348,8 +419,9 @@ impl Fold {
                 if known.apply(event).is_err() {
                     return Vec::new();
                 }
-                let rows = of_run(known);
-                if known.ended_at.is_some() {
+                let rows = of_run(known, &event.fact);
+                // A reason that is owed is reviewed after the end, too; nothing else follows it.
+                if known.ended_at.is_some() && known.justifications_owed().next().is_none() {
                     self.runs.remove(id);
                 }
                 rows

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sandbox_tests::alerts::Firing;
+use sandbox_tests::daemon::Daemon;
 use serde_json::json;
 use staunch::journal::{FoldError, Journal, Options, StoredPayload, ViewRow};
 use staunch::keys;
@@ -37,7 +38,28 @@ fn work(stage: &Stage) {
     let by_hand = json!({ "reason": "a day's work" });
     let _open = daemon.post("/v1/breakers/http-request@shop-9/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
+    glass(stage, &daemon);
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// The glass broken twice, one of them reviewed after its run was over; a run taken over.
+fn glass(stage: &Stage, daemon: &Daemon) {
+    for name in ["shop-7", "shop-8"] {
+        let id = daemon.run_of(&Firing::new(ALERT, name));
+        let plan = daemon.until(&id, "waiting")["plan"]["digest"].clone();
+        let body = json!({ "plan": plan, "reason": "it cannot wait" });
+        let _run = daemon.post(&format!("/v1/runs/{id}/break-glass"), &body).expect(200);
+        let _run = daemon.until(&id, "ended");
+        if name == "shop-7" {
+            let second = stage.home.token("root", "administrator");
+            let path = format!("/v1/justifications/{id}/review");
+            let _run = daemon.post_by(&second, &path, &json!({ "comment": "seen" })).expect(200);
+        }
+    }
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-9"));
+    let _run = daemon.until(&id, "waiting");
+    let _run = daemon.post(&format!("/v1/runs/{id}/takeover"), &json!({ "comment": "mine" })).expect(200);
+    let _run = daemon.outcome(&id, "cancelled");
 }
 
 fn event(leaf: &[u8], payload: Option<&StoredPayload>) -> Result<Event, FoldError> {
@@ -78,7 +100,18 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
         (rebuilt, kinds)
     });
     assert_eq!(rebuilt.differences, [], "rows of the views that the journal does not give");
-    for kind in ["run", "alert", "token", "plugin", "halt", "silence", "schedule", "action", "breaker"] {
+    for kind in [
+        "run",
+        "alert",
+        "token",
+        "plugin",
+        "halt",
+        "silence",
+        "schedule",
+        "action",
+        "breaker",
+        "justification",
+    ] {
         assert!(kinds.contains_key(kind), "nothing of kind {kind} was shown: {kinds:?}");
     }
     assert!(rebuilt.entries > 30, "{}", rebuilt.entries);

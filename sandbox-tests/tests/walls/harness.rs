@@ -1,6 +1,6 @@
 //! A sandbox, guests made of `guests/*.wat`, a ledger that remembers, and targets that behave as told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use staunch::sandbox::{
     Reading, Report, Resolve, Resume, Sandbox, Verdict,
 };
 use staunch_core::effect::{Access, Answer, Call};
-use staunch_core::gate;
+use staunch_core::gate::{self, PersonNow, QuorumFacts, RolesNow};
 use staunch_core::id::{Digest, RunId};
 use staunch_core::permit::Permit;
 use staunch_core::plan::{Cover, PlannedEffect, Recorded};
@@ -279,6 +279,7 @@ fn waiting() -> Run {
             plan,
             comment: None,
             subject: None,
+            envelope: None,
             roles: Vec::new(),
             policy: None,
         }],
@@ -306,7 +307,20 @@ pub(crate) fn plan_permit() -> Permit {
 pub(crate) fn act_permit(approved: bool) -> Permit {
     let run = waiting();
     Permit::Act(match approved {
-        true => gate::permit_approved(&run, time(2)).unwrap(),
+        true => {
+            let roles = RolesNow::Known(BTreeSet::from(["operator".to_owned()]));
+            let ada = PersonNow { person: "ada".to_owned(), roles };
+            let people = BTreeMap::from([("ada".to_owned(), ada)]);
+            let facts = QuorumFacts {
+                plan: Digest::of(b"plan"),
+                policy: run.policy,
+                starter: None,
+                signers: &[],
+                releasers: &[],
+                people: &people,
+            };
+            gate::permit_by_quorum(&run, time(2), &facts).unwrap().0
+        }
         false => gate::permit_alone(&run, Digest::of(b"plan"), true).unwrap(),
     })
 }

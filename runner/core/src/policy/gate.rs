@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::facts::{Autonomy, Effects, PluginFacts};
 use super::guardrails::{self, ActQuestion, Allowed, EffectQuestion, Guardrails};
-use super::people::Person;
-use super::runbook::{Gate, Runbook, Separation};
+use super::runbook::{Gate, Runbook};
 use crate::alert::Alert;
 use crate::decision::{Code, Decision, Outcome, Reason, Stage};
 use crate::effect::Call;
@@ -249,40 +248,6 @@ fn gate(runbook: &Runbook, lowest: &Lowest, now: DateTime<Utc>, decisions: &mut 
     };
     decisions.push(decision);
     verdict
-}
-
-/// Who had a part in a run already.
-#[derive(Debug, Clone, Copy)]
-pub struct Involved<'a> {
-    /// Who started it, when a person did.
-    pub starter: Option<&'a str>,
-    /// Who signed its plugins.
-    pub signers: &'a [String],
-    /// Who approved it already.
-    pub approvers: &'a [String],
-}
-
-/// Whether the approval of a person counts.
-///
-/// # Errors
-/// Why it does not: `role` when the person has none of the gate's roles, `separation` otherwise.
-pub fn counts(person: &Person, gate: &Gate, involved: &Involved<'_>) -> Result<(), Reason> {
-    let name = &person.name;
-    if !gate.roles.iter().any(|role| person.has_role(role)) {
-        let message = format!("{name} has none of the roles {}", gate.roles.join(", "));
-        return Err(Reason::new(Code::Role, message));
-    }
-    let separate = gate.separation == Separation::Default;
-    let why = if involved.approvers.contains(name) {
-        "approved it already"
-    } else if separate && involved.starter == Some(name) {
-        "started the run"
-    } else if separate && involved.signers.contains(name) {
-        "signed a plugin of the run"
-    } else {
-        return Ok(());
-    };
-    Err(Reason::new(Code::Separation, format!("{name} {why} and does not count")))
 }
 
 #[cfg(test)]

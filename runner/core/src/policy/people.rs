@@ -24,6 +24,8 @@ pub struct Person {
     pub name: String,
     /// The roles.
     pub roles: BTreeSet<String>,
+    /// With what they showed who they are: the id of a token, or the subject of an identity.
+    pub subject: Option<String>,
 }
 
 /// Whether a token can be given to a person of this name: 1 to 128 characters, none of them a control character.
@@ -49,6 +51,10 @@ pub enum PersonAction {
     Start,
     /// Approve a run.
     Approve,
+    /// Let a run pass the approvals that are missing, and owe the reason.
+    BreakGlass,
+    /// Look at why somebody broke the glass.
+    Review,
     /// Reject a run.
     Reject,
     /// Cancel a run.
@@ -84,10 +90,12 @@ pub enum PersonAction {
 }
 
 /// All actions, by their names in people.cedar.
-const ACTIONS: [&str; 19] = [
+const ACTIONS: [&str; 21] = [
     "read",
     "start",
     "approve",
+    "break-glass",
+    "review",
     "reject",
     "cancel",
     "take-over",
@@ -114,6 +122,8 @@ impl PersonAction {
             Self::Read => "read",
             Self::Start => "start",
             Self::Approve => "approve",
+            Self::BreakGlass => "break-glass",
+            Self::Review => "review",
             Self::Reject => "reject",
             Self::Cancel => "cancel",
             Self::TakeOver => "take-over",
@@ -220,13 +230,14 @@ mod tests {
     }
 
     fn person(roles: &[&str]) -> Person {
-        Person { name: "alice".to_owned(), roles: roles.iter().map(|role| (*role).to_owned()).collect() }
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Person { name: "alice".to_owned(), roles, subject: None }
     }
 
     fn check(roles: &[&str], allowed: &[PersonAction]) {
         use PersonAction::{
-            Approve, Backup, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Revoke, Settle, Silence, Start, TakeOver,
+            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Silence, Start, TakeOver,
         };
         let people = load(DEFAULT);
         let person = person(roles);
@@ -235,6 +246,8 @@ mod tests {
             (Read, Object::Runbook("r", None)),
             (Start, Object::Runbook("r", Some(Autonomy::Approve))),
             (Approve, Object::Runbook("r", None)),
+            (BreakGlass, Object::Runbook("r", None)),
+            (Review, Object::Runbook("r", None)),
             (Reject, Object::Runbook("r", None)),
             (Cancel, Object::Runbook("r", None)),
             (TakeOver, Object::Runbook("r", None)),
@@ -262,8 +275,8 @@ mod tests {
     #[test]
     fn roles_may_what_they_are_for_and_no_more() {
         use PersonAction::{
-            Approve, Backup, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch, Read, Reinstate,
-            Reject, Release, Reload, Revoke, Settle, Silence, Start, TakeOver,
+            Approve, Backup, BreakGlass, Cancel, Export, Halt, Install, ManageTokens, Metrics, NewEpoch,
+            Read, Reinstate, Reject, Release, Reload, Review, Revoke, Settle, Silence, Start, TakeOver,
         };
         let operator =
             [Read, Start, Approve, Reject, Cancel, TakeOver, Settle, Halt, Release, Silence, Metrics];
@@ -272,8 +285,9 @@ mod tests {
         check(&["reader"], &[Read]);
         check(&["operator"], &operator);
         check(&["author"], &[Read, Install]);
-        check(&["auditor"], &[Read, Export, Metrics]);
-        let rest = [Install, Reinstate, Revoke, ManageTokens, Export, Backup, Reload, NewEpoch];
+        check(&["auditor"], &[Read, Review, Export, Metrics]);
+        let rest =
+            [BreakGlass, Review, Install, Reinstate, Revoke, ManageTokens, Export, Backup, Reload, NewEpoch];
         check(&["administrator"], &[&operator[..], &rest[..]].concat());
     }
 

@@ -105,4 +105,7 @@ pub struct Approval {
     /// The policy in force then. None in approvals of old journals, which count for any.
     #[serde(default)]
     pub policy: Option<Digest>,
+    /// The DSSE envelope in which they signed it with a key of their own, as it was verified then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<serde_json::Value>,
 }

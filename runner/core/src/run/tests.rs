@@ -128,6 +128,7 @@ pub(super) fn approved(plan: Digest) -> Event {
         plan,
         comment: None,
         subject: None,
+        envelope: None,
         roles: Vec::new(),
         policy: None,
     };

@@ -167,29 +167,6 @@ fn the_gate_of_the_runbook_is_what_is_asked() {
 }
 
 #[test]
-fn who_had_a_part_in_it_does_not_count() {
-    let person =
-        |name: &str, role: &str| Person { name: name.to_owned(), roles: BTreeSet::from([role.to_owned()]) };
-    let signers = ["author".to_owned()];
-    let approvers = ["second".to_owned()];
-    let involved = Involved { starter: Some("starter"), signers: &signers, approvers: &approvers };
-    let strict = Gate::default();
-    let loose = Gate { separation: Separation::None, ..Gate::default() };
-    let code = |person: &Person, gate: &Gate| counts(person, gate, &involved).err().map(|reason| reason.code);
-    for (name, role, with, without) in [
-        ("alice", "operator", None, None),
-        ("alice", "administrator", None, None),
-        ("alice", "reader", Some(Code::Role), Some(Code::Role)),
-        ("starter", "operator", Some(Code::Separation), None),
-        ("author", "operator", Some(Code::Separation), None),
-        ("second", "operator", Some(Code::Separation), Some(Code::Separation)),
-    ] {
-        assert_eq!(code(&person(name, role), &strict), with, "{name}");
-        assert_eq!(code(&person(name, role), &loose), without, "{name}");
-    }
-}
-
-#[test]
 fn windows_lower_autonomy_or_refuse_and_never_raise_it() {
     let plugin = plugin(Standing::Automatic, Effects::Reversible);
     let now = DateTime::UNIX_EPOCH;
