@@ -17,12 +17,14 @@ fn is_open(path: &str, method: &str) -> bool {
     OPEN.contains(&path) || is_intake(path, method)
 }
 
-/// The query parameters that a route needs, so that nothing but the right is missing.
-fn query(route: &Value) -> String {
-    let parameters = route["parameters"].as_array().into_iter().flatten();
-    let needed = parameters.filter(|one| one["in"] == "query" && one["required"] == true);
-    let given: Vec<_> = needed.map(|one| format!("{}=1", one["name"].as_str().unwrap())).collect();
-    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+/// The query that a route cannot do without, so that nothing but the right is missing.
+fn query(path: &str) -> &'static str {
+    match path {
+        "/v1/audit/consistency" => "?from=1",
+        "/v1/audit/inclusion" => "?index=1",
+        "/v1/audit/entries" => "?from=0&to=1",
+        _ => "",
+    }
 }
 
 /// A path with something in the place of each parameter.
@@ -42,6 +44,15 @@ fn body(path: &str) -> Value {
     }
 }
 
+/// What the route takes: plugins come as files.
+fn kind(path: &str) -> &'static str {
+    if matches!(path, "/v1/plugins" | "/v1/plugins/run") {
+        "multipart/form-data; boundary=x"
+    } else {
+        "application/json"
+    }
+}
+
 #[test]
 fn no_route_is_without_its_action() {
     let Some(stage) = Stage::set("approve") else { return };
@@ -51,13 +62,11 @@ fn no_route_is_without_its_action() {
     let good = format!("Bearer {}", stage.home.administrator);
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
-        for (method, route) in
-            methods.as_object().unwrap().iter().filter(|(method, _)| !is_open(path, method))
-        {
+        for method in methods.as_object().unwrap().keys().filter(|method| !is_open(path, method)) {
             let (verb, text) = (method.to_ascii_uppercase(), body(path).to_string());
-            let place = format!("{}{}", filled(path), query(route));
+            let place = format!("{}{}", filled(path), query(path));
             let status = |authorization: &str| {
-                let headers = [("authorization", authorization), ("content-type", "application/json")];
+                let headers = [("authorization", authorization), ("content-type", kind(path))];
                 let answer = send(daemon.address(), &verb, &place, &headers, text.as_bytes()).unwrap();
                 answer.status
             };
