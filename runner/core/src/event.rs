@@ -54,20 +54,6 @@ pub struct Encoded {
     pub payload: Option<([u8; 16], Vec<u8>)>,
 }
 
-/// An event that cannot be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum EventError {
-    /// The bytes are not an event of a known version.
-    #[error("entry is not an event of version {VERSION}")]
-    Unreadable(#[source] serde_json::Error),
-    /// The leaf grew too long.
-    #[error("leaf of {0} bytes is longer than {MAX_LEAF}")]
-    TooLong(usize),
-    /// The kind needs a payload and the entry has none.
-    #[error("entry of kind {0} has no payload")]
-    PayloadMissing(&'static str),
-}
-
 #[derive(Serialize)]
 struct LeafOut<'a, L: Serialize> {
     v: u32,
@@ -101,8 +87,10 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 
 #[macro_use]
 mod words;
+mod error;
 mod outside;
 
+pub use error::EventError;
 pub use outside::Outside;
 
 fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {

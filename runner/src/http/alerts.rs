@@ -140,6 +140,7 @@ fn problem(error: &IntakeError) -> Problem {
 
 /// Filters of the alerts' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AlertQuery {
     /// `firing`, `resolved` or `stale`.

@@ -38,6 +38,7 @@ pub(super) async fn checkpoint(State(app): State<App>, caller: Caller) -> Result
 
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntriesQuery {
     /// The first index; 0 when absent.
@@ -69,6 +70,7 @@ pub(super) async fn entries(
 
 /// Which inclusion proof.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InclusionQuery {
     /// The entry.
@@ -99,6 +101,7 @@ pub(super) async fn inclusion(
 
 /// Which consistency proof.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConsistencyQuery {
     /// The smaller tree.

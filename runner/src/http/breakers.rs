@@ -75,6 +75,7 @@ fn shape(whose: &Whose, breaker: &Breaker) -> BreakerShape {
 
 /// Filters of the breakers' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BreakerQuery {
     /// Only those in this state: `closed`, `open` or `half-open`.

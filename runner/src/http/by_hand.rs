@@ -61,6 +61,7 @@ pub(super) async fn break_glass(
 
 /// Filters of the justifications' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JustificationFilter {
     /// `owed` (when absent) or `reviewed`.

@@ -55,6 +55,7 @@ pub(super) struct HaltShape {
 
 /// Filters of the halts' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HaltQuery {
     /// `in-force`, `released` or `all`; `in-force` when absent.
@@ -129,6 +130,7 @@ fn refusal(error: &HaltError) -> Problem {
 
 /// What may be said with a release.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleaseQuery {
     /// Why.

@@ -51,6 +51,7 @@ pub(super) fn cursor<I: FromStr>(after: Option<&str>) -> Result<Option<Cursor>, 
 
 /// Filters of the runs' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunQuery {
     /// `queued planning waiting running parked verifying undoing ended`.

@@ -39,6 +39,7 @@ pub(super) struct SilenceBody {
 
 /// Filters of the silences' listing.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SilenceQuery {
     /// `active`, `pending`, `expired` or `all`; those that have not ended when absent.

@@ -22,6 +22,7 @@ use crate::pipeline::Listing;
 
 /// Which tokens.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenQuery {
     /// The last page's `next`.

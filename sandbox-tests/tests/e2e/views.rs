@@ -36,7 +36,7 @@ fn work(stage: &Stage) {
     let _over = daemon.delete(&format!("/v1/silences/{}", made["id"].as_str().unwrap())).expect(200);
     daemon.release(&daemon.halt(&json!("all")));
     let by_hand = json!({ "reason": "a day's work" });
-    let _open = daemon.post("/v1/breakers/http-request@shop-9/trip", &by_hand).expect(200);
+    let _open = daemon.post("/v1/breakers/http-request@shop-99/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     glass(stage, &daemon);
     assert_eq!(daemon.stop(), Some(0));

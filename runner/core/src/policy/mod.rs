@@ -232,6 +232,7 @@ fn read_runbooks(files: &[(&str, &str)], people: &People, problems: &mut Vec<Pro
             Ok((runbook, warnings)) => {
                 problems.extend(warnings);
                 problems.extend(unknown_roles(&runbook, people));
+                problems.extend(not_yet(&runbook));
                 if let Some(other) = taken.insert(runbook.name.clone(), file) {
                     let message = format!("runbook {:?} is defined in {other} already", runbook.name);
                     problems.push(Problem::error(file, Position::START, message));
@@ -242,6 +243,32 @@ fn read_runbooks(files: &[(&str, &str)], people: &People, problems: &mut Vec<Pro
         }
     }
     runbooks
+}
+
+/// What a runbook may say already and nothing does yet. What would act otherwise than it says is refused; that
+/// nobody is told is worth a warning.
+fn not_yet(runbook: &Runbook) -> Vec<Problem> {
+    let later = |at: Position, what: &str| {
+        Problem::error(&runbook.file, at, format!("{what} is not available in this version"))
+    };
+    let mut problems = Vec::new();
+    if runbook.undo != runbook::Undo::Never {
+        problems.push(later(Position::START, "undo other than never"));
+    }
+    for step in &runbook.steps {
+        let parts = [
+            ("when", step.when.is_some()),
+            ("retry", step.retry.is_some()),
+            ("on_failure other than stop", step.on_failure != runbook::OnFailure::Stop),
+        ];
+        let said = parts.into_iter().filter(|(_, said)| *said);
+        problems.extend(said.map(|(what, _)| later(step.at, &format!("a step's {what}"))));
+    }
+    if !runbook.tell.is_empty() {
+        let message = "tell: connectors are not available in this version, and nobody is told";
+        problems.push(Problem::warning(&runbook.file, Position::START, message));
+    }
+    problems
 }
 
 /// A gate whose roles nobody could hold can never be passed.
