@@ -148,16 +148,12 @@ pub(super) struct MoveBody {
     responses((status = 200, body = Object), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn reinstate(
-    State(app): State<App>,
+    state: State<App>,
     caller: Caller,
-    Path(name): Path<String>,
+    name: Path<String>,
     request: Result<Json<MoveBody>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let request = body(request)?;
-    caller.may(&app, PersonAction::Reinstate, Object::System)?;
-    let reason = request.reason.as_str().unwrap_or_default();
-    let report = app.pipeline().move_plugin(&name, Hand::Reinstate, &caller.0.name, reason).await?;
-    Ok(Json(json!(report)))
+    by_hand(state, caller, name, request, Hand::Reinstate, PersonAction::Reinstate).await
 }
 
 /// Takes a plugin out of service: what it would do next is not done.
@@ -165,15 +161,26 @@ pub(super) async fn reinstate(
     responses((status = 200, body = Object), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn revoke(
+    state: State<App>,
+    caller: Caller,
+    name: Path<String>,
+    request: Result<Json<MoveBody>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    by_hand(state, caller, name, request, Hand::Revoke, PersonAction::Revoke).await
+}
+
+async fn by_hand(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
     request: Result<Json<MoveBody>, JsonRejection>,
+    hand: Hand,
+    action: PersonAction,
 ) -> Result<Json<Value>, Problem> {
     let request = body(request)?;
-    caller.may(&app, PersonAction::Revoke, Object::System)?;
+    caller.may(&app, action, Object::System)?;
     let reason = request.reason.as_str().unwrap_or_default();
-    let report = app.pipeline().move_plugin(&name, Hand::Revoke, &caller.0.name, reason).await?;
+    let report = app.pipeline().move_plugin(&name, hand, &caller.0.name, reason).await?;
     Ok(Json(json!(report)))
 }
 

@@ -382,7 +382,7 @@ async fn wait_for_people(
                 continue;
             }
             Err(reason) if reason.code == Code::Expired => {
-                expire(live, reason).await?;
+                end_or_give_up(live, End::because(Outcome::Expired, reason)).await?;
                 return Ok(None);
             }
             Err(_) => {
@@ -441,7 +441,8 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Int
     }
     let run = live.snapshot().await;
     if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = shared.take_part(&run, true).await? {
-        stopped_at_the_gate(live, &run, refusal).await?;
+        let over = End::because(Outcome::Refused, refusal.reason());
+        end_or_give_up(live, End { decisions: vec![refusal], ..over }).await?;
         return Ok(Crossed::Over);
     }
     let mut granted = None;
@@ -457,22 +458,12 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Int
     Ok(granted.map_or(Crossed::Held, Crossed::Act))
 }
 
-/// The end of a run that is stopped at the gate; where it acted before, the probes have the word.
-async fn stopped_at_the_gate(live: &LiveRun, run: &Run, refusal: Decision) -> Result<(), Interrupted> {
-    let reason = refusal.reason();
-    if run.touched_the_world() {
-        return live.record(vec![given_up(reason, None, None)], Wait::Durable).await;
+/// Ends a run; where it acted before, what was done stays done, and the probes have the word about it.
+pub(super) async fn end_or_give_up(live: &LiveRun, over: End) -> Result<(), Interrupted> {
+    if live.look(Run::touched_the_world).await {
+        return live.record(vec![given_up(over.reason, None, None)], Wait::Durable).await;
     }
-    end(live, End { decisions: vec![refusal], ..End::because(Outcome::Refused, reason) }).await
-}
-
-async fn expire(live: &LiveRun, reason: Reason) -> Result<(), Interrupted> {
-    if !live.look(Run::touched_the_world).await {
-        let over = End::because(Outcome::Expired, reason);
-        return end(live, over).await;
-    }
-    // What was done stays done, and the probes have the word about it.
-    live.record(vec![given_up(reason, None, None)], Wait::Durable).await
+    end(live, over).await
 }
 
 /// Baseline probes, then the plugins.
@@ -591,7 +582,7 @@ async fn parked(
         let now = shared.now();
         if now >= parked_until {
             let reason = Reason::new(Code::Expired, format!("nobody decided before {parked_until}"));
-            expire(live, reason).await?;
+            end_or_give_up(live, End::because(Outcome::Expired, reason)).await?;
             return Ok(over_or_done(live).await);
         }
         tokio::select! {

@@ -10,7 +10,7 @@ use staunch_core::permit::PlanPermit;
 use staunch_core::run::{Outcome, Run, State};
 
 use super::Refusal;
-use super::drive::{End, Interrupted, end, given_up, next_turn, refused, turn_or_end};
+use super::drive::{End, Interrupted, end, end_or_give_up, next_turn, refused, turn_or_end};
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::requests;
@@ -133,10 +133,7 @@ pub(super) async fn look_again(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Res
                 Refusal::Conflict(reason) => reason,
                 other => Reason::new(Code::Internal, other.to_string()),
             };
-            if run.touched_the_world() {
-                return live.record(vec![given_up(reason, None, None)], Wait::Durable).await;
-            }
-            end(live, End::because(Outcome::Refused, reason)).await
+            end_or_give_up(live, End::because(Outcome::Refused, reason)).await
         }
     }
 }

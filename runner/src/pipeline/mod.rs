@@ -251,6 +251,16 @@ pub struct Listed<T> {
     pub next: Option<Cursor>,
 }
 
+impl<T> Listed<T> {
+    /// The first page of items that are in order already, by their ids.
+    fn page(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> &str) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|last| Cursor::behind(id(last)));
+        Self { items, next }
+    }
+}
+
 /// An entry of a run, with its payload where it has one that was not removed.
 #[derive(Debug)]
 pub struct RunEntry {

@@ -31,7 +31,7 @@ use super::scribe::{Scribe, ScribeError};
 use super::silences::Book;
 use super::turns::{Place, Turns};
 use super::windows::Outlooks;
-use super::{Cursor, Listed, Listing, ReadError, RunEntry, drive, next_page, views};
+use super::{Listed, Listing, ReadError, RunEntry, drive, next_page, views};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
@@ -336,11 +336,7 @@ impl Shared {
             items.extend(live.look(|run| listing.holds(run).then(|| run.clone())).await);
         }
         items.sort_unstable_by(|a, b| b.id.cmp(&a.id));
-        let limit = listing.limit as usize;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|run| Cursor::behind(run.id.as_str()));
-        Listed { items, next }
+        Listed::page(items, listing.limit, |run| run.id.as_str())
     }
 
     /// All events of a run, in order.

@@ -14,7 +14,7 @@ use staunch_core::silence::{Matchers, Silence, SilenceError, SilenceState, Silen
 use tokio::sync::Mutex;
 
 use super::scribe::Line;
-use super::{Cursor, Listed, Listing, Pipeline, Refusal, views};
+use super::{Listed, Listing, Pipeline, Refusal, views};
 
 /// Longest comment in bytes.
 pub const MAX_COMMENT: usize = 4096;
@@ -159,9 +159,6 @@ impl Pipeline {
             book.all().iter().filter(of_state).filter(|silence| behind(silence)).cloned().collect()
         };
         items.sort_unstable_by(|a, b| b.id.cmp(&a.id));
-        let more = items.len() > listing.limit as usize;
-        items.truncate(listing.limit as usize);
-        let next = items.last().filter(|_| more).map(|silence| Cursor::behind(silence.id.as_str()));
-        Listed { items, next }
+        Listed::page(items, listing.limit, |silence| silence.id.as_str())
     }
 }

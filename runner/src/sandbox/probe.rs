@@ -117,17 +117,9 @@ impl Sandbox {
             body: None,
             timeout_ms: None,
         };
-        let read = match Request::new(record).map(Read) {
-            Ok(read) => read,
-            Err(error) => return no_answer(&subject, &error),
-        };
-        let response = match self.look(&read, grants, deadline).await {
+        let response = match self.ask_http(record, &subject, grants, deadline).await {
             Ok(response) => response,
-            Err(Look::Refused(error)) => return no_answer(&subject, &error),
-            // A target that does not answer is broken: that is what a health check is for.
-            Err(Look::Failed(failure)) => {
-                return (ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message));
-            }
+            Err(answer) => return answer,
         };
         let right_status = match status {
             Some(wanted) => response.status == wanted,
@@ -138,6 +130,22 @@ impl Sandbox {
         let answer = if right_status && right_body { ProbeAnswer::Passed } else { ProbeAnswer::Failed };
         let about_body = if right_body { "" } else { ", and its body lacks what it must contain" };
         (answer, format!("{subject} answered {}{about_body}", response.status))
+    }
+
+    /// Makes one request; its response, or what the probe answers that got none.
+    async fn ask_http(
+        &self,
+        record: RequestRecord,
+        subject: &str,
+        grants: &ProbeGrants,
+        deadline: Instant,
+    ) -> Result<<Read as Function>::Output, (ProbeAnswer, String)> {
+        let read = Request::new(record).map(Read).map_err(|error| no_answer(subject, &error))?;
+        self.look(&read, grants, deadline).await.map_err(|look| match look {
+            Look::Refused(error) => no_answer(subject, &error),
+            // A target that does not answer is broken: that is what a health check is for.
+            Look::Failed(failure) => (ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message)),
+        })
     }
 
     /// Request after request, each a reading of its own under the same grants.
@@ -154,16 +162,9 @@ impl Sandbox {
             // Not the address: a value that was taken out of an answer may be in it.
             let subject = format!("request {number} of {}", requests.len());
             let record = RequestRecord { method, url, headers, body: None, timeout_ms: None };
-            let read = match Request::new(record).map(Read) {
-                Ok(read) => read,
-                Err(error) => return no_answer(&subject, &error),
-            };
-            let response = match self.look(&read, grants, deadline).await {
+            let response = match self.ask_http(record, &subject, grants, deadline).await {
                 Ok(response) => response,
-                Err(Look::Refused(error)) => return no_answer(&subject, &error),
-                Err(Look::Failed(failure)) => {
-                    return (ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message));
-                }
+                Err(answer) => return answer,
             };
             if let Err(why) = walk.answered(response.status, &response.headers, &response.body) {
                 return (ProbeAnswer::Failed, format!("{subject} {why}"));
