@@ -45,13 +45,6 @@ pub enum State {
 }
 
 impl State {
-    /// Whether a run stays in the state until something from outside happens: people, time, the world. One that
-    /// plans or acts moves on by itself.
-    #[must_use]
-    pub fn is_at_rest(self) -> bool {
-        !matches!(self, Self::Planning | Self::Running | Self::Undoing)
-    }
-
     /// All states.
     pub const ALL: [Self; 8] = [
         Self::Queued,

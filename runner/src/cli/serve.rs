@@ -44,6 +44,7 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     let address = listener.local_addr().map_err(|error| Failure::Unreachable(format!("listen: {error}")))?;
     let stop = CancellationToken::new();
     let signals = Signals::register()?;
+    // A service once and for all: the routes are not copied for each connection.
     let routes = router(app.clone());
     let reloads = tokio::spawn(signals.watch(stop.clone(), app, pipeline.clone(), path.to_owned()));
     announce(output, &data, address);
@@ -53,7 +54,7 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     });
     let stopping = stop.clone();
     let serving =
-        axum::serve(listener, routes).with_graceful_shutdown(async move { stopping.cancelled().await });
+        axum::serve(listener, routes.into_make_service()).with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.

@@ -7,7 +7,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
 
 use super::sql::{self, BatchTexts, MAX_ROWS, Shape, VIEW_COLUMNS};
-use super::{Entry, Payload, ViewRow};
+use super::segment::{self, Segment};
+use super::{Entry, JournalError, ViewRow};
 
 /// The most leaves in one transaction, unless one call brings more.
 pub(super) const MAX_LEAVES: usize = 256;
@@ -18,21 +19,19 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) frontier: Frontier,
-    leaves: Vec<(i64, Option<String>, Vec<u8>)>,
-    payloads: Vec<(i64, Payload)>,
+    segments: Vec<Segment>,
     views: Vec<ViewRow>,
     /// Where the row of a view is in `views`: the last one of a batch wins.
     places: HashMap<(&'static str, String), usize>,
     subtrees: Vec<(Subtree, Hash)>,
-    removed: Vec<i64>,
+    removed: Vec<u64>,
 }
 
 impl Batch {
     pub(super) fn new(frontier: Frontier) -> Self {
         Self {
             frontier,
-            leaves: Vec::new(),
-            payloads: Vec::new(),
+            segments: Vec::new(),
             views: Vec::new(),
             places: HashMap::new(),
             subtrees: Vec::new(),
@@ -43,16 +42,14 @@ impl Batch {
     /// Appends entries and says at which index the first will be.
     pub(super) fn push(&mut self, entries: Vec<Entry>) -> u64 {
         let first = self.frontier.size();
-        for entry in entries {
-            let index = signed(self.frontier.size());
+        for mut entry in entries {
+            segment::cut(&mut self.segments, self.frontier.size(), &mut entry);
             let subtrees = &mut self.subtrees;
             self.frontier.append(leaf_hash(&entry.leaf), |node, hash| {
                 if node.level.is_multiple_of(TILE_HEIGHT) {
                     subtrees.push((node, hash));
                 }
             });
-            self.leaves.push((index, entry.run, entry.leaf));
-            self.payloads.extend(entry.payload.map(|payload| (index, payload)));
             entry.views.into_iter().for_each(|row| self.push_view(row));
         }
         first
@@ -60,7 +57,7 @@ impl Batch {
 
     /// Marks payloads for removal.
     pub(super) fn remove(&mut self, indices: &[u64]) {
-        self.removed.extend(indices.iter().copied().map(signed));
+        self.removed.extend_from_slice(indices);
     }
 
     fn push_view(&mut self, row: ViewRow) {
@@ -78,10 +75,11 @@ impl Batch {
         connection: &mut SqliteConnection,
         texts: &mut BatchTexts,
     ) -> Result<(), sqlx::Error> {
-        let calls = self.calls();
+        let rows = self.rows();
+        let calls = rows.calls();
         let alone = self.subtrees.is_empty() && self.removed.is_empty();
         for call in 0..calls {
-            let (shape, arguments) = self.call(call, calls, alone)?;
+            let (shape, arguments) = rows.call(call, calls, alone)?;
             sqlx::query_with(texts.get(shape), arguments).execute(&mut *connection).await?;
         }
         if alone {
@@ -91,9 +89,7 @@ impl Batch {
             let put = sqlx::query(sql::PUT_SUBTREE).bind(i64::from(node.level / TILE_HEIGHT));
             put.bind(signed(node.index)).bind(hash.0.to_vec()).execute(&mut *connection).await?;
         }
-        for index in &self.removed {
-            sqlx::query(sql::REMOVE_PAYLOAD).bind(index).execute(&mut *connection).await?;
-        }
+        self.shrink(connection).await?;
         for row in self.views.iter().filter(|_| !self.removed.is_empty()) {
             let [k1, k2, k3] = &row.keys;
             let keys = sqlx::query(sql::SET_KEYS).bind(k1).bind(k2).bind(k3);
@@ -102,39 +98,88 @@ impl Batch {
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
     }
 
+    /// Takes the removed payloads out of their segments.
+    async fn shrink(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let mut left = self.removed.as_slice();
+        while let Some(index) = left.first() {
+            let query = sqlx::query_as(sql::PAYLOADS_OF).bind(signed(*index));
+            let found: Option<(i64, Vec<u8>)> = query.fetch_optional(&mut *connection).await?;
+            left = &left[1..];
+            let Some((first, bytes)) = found else { continue };
+            let less = segment::without(first.unsigned_abs(), &bytes, &self.removed).map_err(decode)?;
+            if less.len() < bytes.len() {
+                sqlx::query(sql::SHRINK_PAYLOADS).bind(less).bind(first).execute(&mut *connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the segments: leaves; payloads where there are any; the runs that have entries in them.
+    fn rows(&self) -> Rows<'_> {
+        let segments = self.segments.iter();
+        let payloads = segments.clone().filter(|segment| !segment.payloads.is_empty());
+        let runs = segments.clone().flat_map(|segment| {
+            segment.runs.iter().map(|(run, places)| (run.as_str(), signed(segment.first), places.as_slice()))
+        });
+        Rows {
+            segments: segments.map(|segment| (signed(segment.first), segment.leaves.as_slice())).collect(),
+            payloads: payloads.map(|segment| (signed(segment.first), segment.payloads.as_slice())).collect(),
+            runs: runs.collect(),
+            views: &self.views,
+        }
+    }
+}
+
+/// The rows of a batch.
+struct Rows<'a> {
+    segments: Vec<(i64, &'a [u8])>,
+    payloads: Vec<(i64, &'a [u8])>,
+    runs: Vec<(&'a str, i64, &'a [u8])>,
+    views: &'a [ViewRow],
+}
+
+impl Rows<'_> {
+    /// How many calls they take.
     fn calls(&self) -> usize {
-        let rows = self.leaves.len().max(self.payloads.len()).max(self.views.len());
-        rows.div_ceil(MAX_ROWS).max(1)
+        let most = [self.segments.len(), self.payloads.len(), self.runs.len(), self.views.len()];
+        most.into_iter().max().unwrap_or(0).div_ceil(MAX_ROWS).max(1)
     }
 
     /// The text and the arguments of one of the calls; the first begins the transaction, the last commits
     /// it unless more statements follow.
     fn call(&self, call: usize, calls: usize, alone: bool) -> Result<(Shape, SqliteArguments), sqlx::Error> {
-        let leaves = part(&self.leaves, call);
+        let segments = part(&self.segments, call);
         let payloads = part(&self.payloads, call);
-        let views = part(&self.views, call);
-        let mut shape = Shape::holding(leaves.len(), payloads.len(), views.len());
+        let runs = part(&self.runs, call);
+        let views = part(self.views, call);
+        let mut shape = Shape::holding(segments.len(), payloads.len(), runs.len(), views.len());
         shape.begin = call == 0;
         shape.commit = alone && call + 1 == calls;
         let mut arguments = SqliteArguments::default();
-        arguments.reserve(shape.leaves * 3 + shape.payloads * 3 + shape.views * VIEW_COLUMNS, 0);
+        let count = (shape.segments + shape.payloads) * 2 + shape.runs * 3 + shape.views * VIEW_COLUMNS;
+        arguments.reserve(count, 0);
         let bound = || {
-            for (index, run, leaf) in leaves {
-                arguments.add(index)?;
-                arguments.add(run.as_deref())?;
-                arguments.add(leaf.as_slice())?;
+            for (rows, length) in [(segments, shape.segments), (payloads, shape.payloads)] {
+                for (first, bytes) in rows {
+                    arguments.add(first)?;
+                    arguments.add(*bytes)?;
+                }
+                fill(&mut arguments, (length - rows.len()) * 2)?;
             }
-            fill(&mut arguments, (shape.leaves - leaves.len()) * 3)?;
-            for (index, payload) in payloads {
-                arguments.add(index)?;
-                arguments.add(&payload.salt[..])?;
-                arguments.add(payload.bytes.as_slice())?;
+            for (run, first, places) in runs {
+                arguments.add(*run)?;
+                arguments.add(first)?;
+                arguments.add(*places)?;
             }
-            fill(&mut arguments, (shape.payloads - payloads.len()) * 3)?;
+            fill(&mut arguments, (shape.runs - runs.len()) * 3)?;
             add_views(&mut arguments, views, shape.views)
         };
         bound_or_encode(bound).map(|()| (shape, arguments))
     }
+}
+
+fn decode(error: JournalError) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
 }
 
 type BoundError = sqlx::error::BoxDynError;
@@ -146,7 +191,7 @@ fn bound_or_encode(bound: impl FnOnce() -> Result<(), BoundError>) -> Result<(),
 /// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
 pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    bound_or_encode(|| add_views(&mut arguments, rows, Shape::holding(0, 0, rows.len()).views))?;
+    bound_or_encode(|| add_views(&mut arguments, rows, Shape::holding(0, 0, 0, rows.len()).views))?;
     Ok(arguments)
 }
 
@@ -159,7 +204,7 @@ fn add_views(arguments: &mut SqliteArguments, rows: &[ViewRow], length: usize) -
 fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {
     arguments.add(row.kind)?;
     arguments.add(row.id.as_str())?;
-    arguments.add(row.state.as_str())?;
+    arguments.add((!row.state.is_empty()).then_some(row.state.as_str()))?;
     row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
     arguments.add(row.doc.as_slice())
 }

@@ -4,17 +4,14 @@
 //! them, and, unless told not to, `payloads/<N>.jsonl` with the payloads of the entries of bundle N, one line
 //! each. The checkpoint is written last: a directory without one is an export that was cut short.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use futures_util::TryStreamExt;
 use staunch_core::tlog::{TILE_WIDTH, TilePath, render_index, tile_paths, to_base64};
 use tokio::fs;
-use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::batch::signed;
 use super::error::JournalError;
-use super::read::{PayloadColumns, StoredPayload};
-use super::{CHECKPOINT_FILE, Journal, SignedCheckpoint, sql};
+use super::read::StoredPayload;
+use super::{CHECKPOINT_FILE, Journal, SignedCheckpoint, segment, sql};
 
 /// The file that holds the log's public key as a note verifier key.
 pub const LOG_VKEY: &str = "log.vkey";
@@ -69,25 +66,16 @@ impl Journal {
 
     async fn export_payloads(&self, dir: &Path, bundle: u64, width: u16) -> Result<(), JournalError> {
         let from = bundle * u64::from(TILE_WIDTH);
-        let path = dir.join(payload_path(bundle));
-        let mut reader = self.reader().await?;
-        let mut rows = sqlx::query_as::<_, PayloadColumns>(sql::PAYLOADS)
-            .bind(signed(from))
-            .bind(signed(from + u64::from(width)))
-            .fetch(&mut *reader);
-        let mut file = None;
-        while let Some((index, salt, bytes)) =
-            rows.try_next().await.map_err(JournalError::database("read payloads"))?
-        {
-            let line = payload_line(index.unsigned_abs(), &StoredPayload::from_row(salt, bytes)?);
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(create(&path).await?),
-            };
-            file.write_all(line.as_bytes()).await.map_err(JournalError::io("write", &path))?;
-        }
-        if let Some(mut file) = file {
-            file.flush().await.map_err(JournalError::io("write", &path))?;
+        let until = from + u64::from(width);
+        let mut lines = String::new();
+        self.each_segment(sql::SEGMENTS, from, until, |(first, _, bytes)| {
+            let payloads = segment::payloads(first.unsigned_abs(), bytes.as_deref().unwrap_or_default())?;
+            lines.extend(payloads.range(from..until).map(|(index, payload)| payload_line(*index, payload)));
+            Ok(())
+        })
+        .await?;
+        if !lines.is_empty() {
+            write(dir, &payload_path(bundle), lines.as_bytes()).await?;
         }
         Ok(())
     }
@@ -122,11 +110,6 @@ async fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), JournalError>
     let path = dir.join(name);
     make_parent(&path).await?;
     fs::write(&path, bytes).await.map_err(JournalError::io("write", &path))
-}
-
-async fn create(path: &PathBuf) -> Result<BufWriter<fs::File>, JournalError> {
-    make_parent(path).await?;
-    fs::File::create(path).await.map(BufWriter::new).map_err(JournalError::io("create", path))
 }
 
 async fn make_parent(path: &Path) -> Result<(), JournalError> {

@@ -37,6 +37,7 @@ mod proof_file;
 mod read;
 mod rebuild;
 mod reserve;
+mod segment;
 mod sql;
 mod tree;
 mod verify;
@@ -44,6 +45,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::sqlite::SqlitePool;
@@ -58,13 +60,13 @@ pub use export::{ExportProgress, LOG_VKEY, PAYLOADS};
 pub use note::{open_checkpoint, verifier_key};
 pub use open::{DEFAULT_HEARTBEAT, MakeHeartbeat, Options, RESERVE_BYTES};
 pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, Proved, check_proof};
-pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery};
+pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery, WithPayload};
 pub use rebuild::{FoldError, Rebuilt};
 pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with};
 
 use health::{Health, HealthCell};
 use note::NoteSigner;
-use writer::Command;
+use writer::{Append, COMPANY_DELAY, Command, SUBMIT_DELAY, Terms};
 
 /// The longest payload, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
@@ -94,7 +96,7 @@ pub struct ViewRow {
     pub kind: &'static str,
     /// Its id, unique in its kind; listings go by it, so ids that begin with a time list by time.
     pub id: String,
-    /// Its state, for listings by state.
+    /// Its state, for listings by state; empty where nobody lists by it, which is the cheapest.
     pub state: String,
     /// Up to three further values to list by; they stay what they were when the row was new, until an erasure.
     pub keys: [Option<String>; 3],
@@ -148,6 +150,45 @@ pub struct SignedCheckpoint {
     pub note: Bytes,
 }
 
+/// Entries that others follow from, until they are known to be on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Beginning(Arc<AtomicBool>);
+
+impl Beginning {
+    /// Whether they were refused: then nothing that follows from them is in the journal either.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn refuse(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Entries that are on their way to the disk.
+#[derive(Debug)]
+pub struct Begun {
+    beginning: Beginning,
+    answer: oneshot::Receiver<Result<u64, JournalError>>,
+}
+
+impl Begun {
+    /// To be named with what follows from them.
+    #[must_use]
+    pub fn beginning(&self) -> Beginning {
+        self.beginning.clone()
+    }
+
+    /// Waits until they are on the disk; the index of the first.
+    ///
+    /// # Errors
+    /// When they are not, and nothing that follows from them will be.
+    pub async fn durable(self) -> Result<u64, JournalError> {
+        self.answer.await.map_err(|_| JournalError::Closed)?
+    }
+}
+
 /// The handle of an open journal; clones are the same journal.
 ///
 /// When the last handle goes without [`Journal::shutdown`], what is queued is still written.
@@ -199,9 +240,36 @@ impl Journal {
     /// [`JournalError::Unavailable`] when the journal cannot be written: then nothing may act on these
     /// entries. [`JournalError::TooLarge`], [`JournalError::TooMany`], [`JournalError::Closed`].
     pub async fn commit(&self, entries: Vec<Entry>) -> Result<u64, JournalError> {
+        self.commit_after(entries, None).await
+    }
+
+    /// [`Journal::commit`] of entries that follow from others: they are refused if those were.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub async fn commit_after(
+        &self,
+        entries: Vec<Entry>,
+        after: Option<&Beginning>,
+    ) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.queue(entries, Some(reply)).await?;
+        let terms = Terms { after: after.cloned(), ..Terms::now(Some(reply)) };
+        self.queue(entries, terms).await?;
         answer.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Begins to append entries: what follows from them can be made and queued while they are on their way to the
+    /// disk. With `company`, the commit waits a moment for that, so that one wait for the disk does for both.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`], of which those of the disk come with [`Begun::durable`].
+    pub async fn begin(&self, entries: Vec<Entry>, company: bool) -> Result<Begun, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let beginning = Beginning::default();
+        let patience = if company { COMPANY_DELAY } else { Duration::ZERO };
+        let terms = Terms { patience, begins: Some(beginning.clone()), ..Terms::now(Some(reply)) };
+        self.queue(entries, terms).await?;
+        Ok(Begun { beginning, answer })
     }
 
     /// Appends entries that nobody waits for: they ride in the next commit, in order, and are on the disk
@@ -210,10 +278,23 @@ impl Journal {
     /// # Errors
     /// As [`Journal::commit`]; an error of the disk that comes later is met by the next commit.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<(), JournalError> {
+        self.submit_after(entries, None).await
+    }
+
+    /// [`Journal::submit`] of entries that follow from others: they are dropped if those were refused.
+    ///
+    /// # Errors
+    /// As [`Journal::submit`].
+    pub async fn submit_after(
+        &self,
+        entries: Vec<Entry>,
+        after: Option<&Beginning>,
+    ) -> Result<(), JournalError> {
         if matches!(self.inner.shared.health.get(), Health::Full | Health::Failed) {
             return Err(self.inner.shared.health.unavailable());
         }
-        self.queue(entries, None).await
+        let terms = Terms { patience: SUBMIT_DELAY, after: after.cloned(), ..Terms::now(None) };
+        self.queue(entries, terms).await
     }
 
     /// Removes payloads and appends the entries that say so, in one transaction. The leaves and their
@@ -288,20 +369,16 @@ impl Journal {
 
     async fn flush(&self) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.append(Vec::new(), Some(reply)).await?;
+        self.inner.append(Vec::new(), Terms::now(Some(reply))).await?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    async fn queue(
-        &self,
-        entries: Vec<Entry>,
-        reply: Option<oneshot::Sender<Result<u64, JournalError>>>,
-    ) -> Result<(), JournalError> {
+    async fn queue(&self, entries: Vec<Entry>, terms: Terms) -> Result<(), JournalError> {
         if self.inner.closing.load(Ordering::Acquire) {
             return Err(JournalError::Closed);
         }
         self.check(&entries)?;
-        self.inner.append(entries, reply).await
+        self.inner.append(entries, terms).await
     }
 
     fn check(&self, entries: &[Entry]) -> Result<(), JournalError> {
@@ -325,15 +402,11 @@ impl Journal {
 }
 
 impl Inner {
-    async fn append(
-        &self,
-        entries: Vec<Entry>,
-        reply: Option<oneshot::Sender<Result<u64, JournalError>>>,
-    ) -> Result<(), JournalError> {
+    async fn append(&self, entries: Vec<Entry>, terms: Terms) -> Result<(), JournalError> {
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| JournalError::Closed)?;
-        let command = Command::Append { entries, bytes, room, reply };
+        let command = Command::Append(Append { entries, bytes, room, terms });
         self.queue.send(command).await.map_err(|_| JournalError::Closed)
     }
 

@@ -25,7 +25,7 @@ use super::sql::{self, BatchTexts};
 use super::writer::Writer;
 use super::{
     CHECKPOINT_FILE, DATABASE_FILE, Entry, Inner, Journal, QUEUE_CALLS, QUEUE_KIB, RESERVE_FILE, Shared,
-    SignedCheckpoint, checkpoint, tree,
+    SignedCheckpoint, checkpoint, segment, tree,
 };
 
 /// The reserve of a production journal.
@@ -107,11 +107,8 @@ impl Journal {
             .await
             .map_err(JournalError::database("open the journal's database"))?;
         prepare_schema(&mut connection, dir.path(), &options.origin).await?;
-        let size: i64 = sqlx::query_scalar(sql::SIZE)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(JournalError::database("read the journal's size"))?;
-        let frontier = tree::frontier(&mut connection, size.unsigned_abs()).await?;
+        let size = stored_size(&mut connection).await?;
+        let frontier = tree::frontier(&mut connection, size).await?;
         let served = last_checkpoint(&mut connection, &dir, &signer, &frontier).await?;
         let journal = Self::start(options, signer, &dir, connection, frontier, served);
         journal.inner.sign_checkpoint().await?;
@@ -232,6 +229,16 @@ async fn prepare_schema(
         }
     }
     connection.ping().await.map_err(failed())
+}
+
+/// Entries that are in the store.
+async fn stored_size(connection: &mut SqliteConnection) -> Result<u64, JournalError> {
+    let query = sqlx::query_as(sql::LAST_SEGMENT);
+    let last: Option<(i64, Vec<u8>)> =
+        query.fetch_optional(connection).await.map_err(JournalError::database("read the journal's size"))?;
+    let Some((first, bundle)) = last else { return Ok(0) };
+    let first = first.unsigned_abs();
+    Ok(first + segment::leaves(first, &bundle)?.len() as u64)
 }
 
 /// The checkpoint that was served last, after proving that the log continues it.

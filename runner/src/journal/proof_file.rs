@@ -7,7 +7,7 @@ use staunch_core::tlog::{
 use super::error::JournalError;
 use super::note::open_checkpoint;
 use super::read::MAX_PAGE;
-use super::{Journal, sql};
+use super::{Journal, segment, sql};
 
 /// What names of proof files end with.
 pub const PROOF_EXTENSION: &str = "tlog-proof";
@@ -73,10 +73,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn run_indices(&self, run: &str) -> Result<Vec<u64>, JournalError> {
-        let rows = sqlx::query_scalar::<_, i64>(sql::RUN_INDICES).bind(run).bind(MAX_PROOFS);
+        let rows = sqlx::query_as::<_, (i64, Vec<u8>)>(sql::RUN_PLACES).bind(run);
         let rows = rows.fetch_all(&self.inner.pool).await;
         let rows = rows.map_err(JournalError::database("read a run's entries"))?;
-        Ok(rows.into_iter().map(i64::unsigned_abs).collect())
+        let indices = rows.iter().flat_map(|(first, places)| segment::indices(first.unsigned_abs(), places));
+        Ok(indices.take(MAX_PROOFS as usize).collect())
     }
 }
 

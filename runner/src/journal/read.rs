@@ -1,11 +1,13 @@
 //! Reading: entries, payloads, views, tiles and proofs, over a small pool of read-only connections.
 
+use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::Sqlite;
 use staunch_core::tlog::{Hash, TILE_WIDTH, TilePath, consistency, inclusion, push_bundle_entry};
 
 use super::batch::signed;
 use super::error::JournalError;
+use super::segment::{self, SegmentColumns};
 use super::{Journal, Payload, SignedCheckpoint, ViewRow, sql, tree};
 
 /// The most rows that one call returns.
@@ -16,8 +18,6 @@ pub const MAX_PAGE: u32 = 1000;
 pub struct StoredEntry {
     /// Its place in the log.
     pub index: u64,
-    /// The run that it names.
-    pub run: Option<String>,
     /// Its exact bytes.
     pub leaf: Vec<u8>,
 }
@@ -29,16 +29,6 @@ pub enum StoredPayload {
     Kept(Payload),
     /// Gone; the leaf and its proofs stay.
     Removed,
-}
-
-impl StoredPayload {
-    pub(super) fn from_row(salt: Option<Vec<u8>>, bytes: Option<Vec<u8>>) -> Result<Self, JournalError> {
-        let (Some(salt), Some(bytes)) = (salt, bytes) else { return Ok(Self::Removed) };
-        let salt = salt.try_into();
-        let salt =
-            salt.map_err(|_| JournalError::Damaged("a payload's salt does not have 16 bytes".to_owned()))?;
-        Ok(Self::Kept(Payload { salt, bytes }))
-    }
 }
 
 /// Where a listing goes on: after the row with this id.
@@ -53,7 +43,7 @@ pub struct ViewCursor {
 pub struct ViewQuery {
     /// Which view.
     pub kind: &'static str,
-    /// Only rows in this state.
+    /// Only rows in this state; an empty one means those without.
     pub state: Option<String>,
     /// Only rows with these values.
     pub keys: [Option<String>; 3],
@@ -65,17 +55,26 @@ pub struct ViewQuery {
     pub newest_first: bool,
 }
 
-type ViewColumns = (String, String, Option<String>, Option<String>, Option<String>, Vec<u8>);
-pub(super) type PayloadColumns = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
-pub(super) type JoinedColumns = (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
-type EntryColumns = (i64, Option<String>, Vec<u8>);
+/// Index of a segment's first entry, a run's places in it, leaves, payloads.
+type RunColumns = (i64, Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+type ViewColumns = (String, Option<String>, Option<String>, Option<String>, Option<String>, Vec<u8>);
 
 fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> ViewRow {
-    ViewRow { kind, id, state, keys: [k1, k2, k3], doc }
+    ViewRow { kind, id, state: state.unwrap_or_default(), keys: [k1, k2, k3], doc }
 }
 
-fn entry((index, run, leaf): EntryColumns) -> StoredEntry {
-    StoredEntry { index: index.unsigned_abs(), run, leaf }
+/// An entry with its payload; `None` where it has none.
+pub type WithPayload = (StoredEntry, Option<StoredPayload>);
+
+/// The entries of a segment, with their payloads.
+pub(super) fn unpack((first, leaves, payloads): SegmentColumns) -> Result<Vec<WithPayload>, JournalError> {
+    let first = first.unsigned_abs();
+    let mut payloads = segment::payloads(first, payloads.as_deref().unwrap_or_default())?;
+    let leaves = segment::leaves(first, &leaves)?;
+    let entries = (first..).zip(leaves).map(|(index, leaf)| {
+        (StoredEntry { index, leaf: leaf.to_vec() }, payloads.remove(&index))
+    });
+    Ok(entries.collect())
 }
 
 impl Journal {
@@ -86,24 +85,41 @@ impl Journal {
     /// One entry; `None` beyond the end.
     ///
     /// # Errors
-    /// [`JournalError::Database`].
+    /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn entry(&self, index: u64) -> Result<Option<StoredEntry>, JournalError> {
-        let query = sqlx::query_as(sql::ENTRY).bind(signed(index));
-        let row: Option<EntryColumns> =
-            query.fetch_optional(&self.inner.pool).await.map_err(JournalError::database("read an entry"))?;
-        Ok(row.map(entry))
+        Ok(self.entries(index, index.saturating_add(1), 1).await?.pop())
     }
 
     /// The entries `from .. to` in order, at most `limit` of them.
     ///
     /// # Errors
-    /// [`JournalError::Database`].
+    /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn entries(&self, from: u64, to: u64, limit: u32) -> Result<Vec<StoredEntry>, JournalError> {
-        let query =
-            sqlx::query_as(sql::ENTRIES).bind(signed(from)).bind(signed(to)).bind(limit.min(MAX_PAGE));
-        let rows: Vec<EntryColumns> =
-            query.fetch_all(&self.inner.pool).await.map_err(JournalError::database("read entries"))?;
-        Ok(rows.into_iter().map(entry).collect())
+        let until = to.min(from.saturating_add(limit.min(MAX_PAGE).into()));
+        let mut found = Vec::new();
+        self.each_segment(sql::LEAVES, from, until, |segment| {
+            let entries = unpack(segment)?.into_iter().map(|(entry, _)| entry);
+            found.extend(entries.filter(|entry| (from..until).contains(&entry.index)));
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Hands over the segments with entries of `from .. until`, in order.
+    pub(super) async fn each_segment(
+        &self,
+        query: &'static str,
+        from: u64,
+        until: u64,
+        mut take: impl FnMut(SegmentColumns) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let mut reader = self.reader().await?;
+        let mut rows = sqlx::query_as(query).bind(signed(from)).bind(signed(until)).fetch(&mut *reader);
+        while let Some(row) = rows.try_next().await.map_err(JournalError::database("read entries"))? {
+            take(row)?;
+        }
+        Ok(())
     }
 
     /// The entries of one run from `from` on, in order, each with its payload; `None` where it has none.
@@ -115,17 +131,26 @@ impl Journal {
         run: &str,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<(StoredEntry, Option<StoredPayload>)>, JournalError> {
-        let query = sqlx::query_as(sql::RUN_ENTRIES).bind(run).bind(signed(from)).bind(limit.min(MAX_PAGE));
-        let rows: Vec<JoinedColumns> = query
-            .fetch_all(&self.inner.pool)
-            .await
-            .map_err(JournalError::database("read a run's entries"))?;
-        let joined = rows.into_iter().map(|(index, leaf, has_payload, salt, bytes)| {
-            let payload = has_payload.map(|_| StoredPayload::from_row(salt, bytes)).transpose()?;
-            Ok((StoredEntry { index: index.unsigned_abs(), run: Some(run.to_owned()), leaf }, payload))
-        });
-        joined.collect()
+    ) -> Result<Vec<WithPayload>, JournalError> {
+        let limit = limit.min(MAX_PAGE) as usize;
+        let mut found = Vec::new();
+        let before = signed(from).saturating_sub(segment::MAX_LEAVES as i64);
+        let mut reader = self.reader().await?;
+        let mut rows = sqlx::query_as::<_, RunColumns>(sql::RUN_SEGMENTS).bind(run).bind(before).fetch(&mut *reader);
+        while let Some((first, places, leaves, payloads)) =
+            rows.try_next().await.map_err(JournalError::database("read a run's entries"))?
+        {
+            let places: Vec<u64> = segment::indices(first.unsigned_abs(), &places).collect();
+            let of_run = |(entry, _): &WithPayload| {
+                entry.index >= from && places.binary_search(&entry.index).is_ok()
+            };
+            found.extend(unpack((first, leaves, payloads))?.into_iter().filter(of_run));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The payload of an entry; `None` when it has none.
@@ -133,10 +158,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`], [`JournalError::Damaged`].
     pub async fn payload(&self, index: u64) -> Result<Option<StoredPayload>, JournalError> {
-        let query = sqlx::query_as(sql::PAYLOAD).bind(signed(index));
-        let row: Option<PayloadColumns> =
+        let query = sqlx::query_as(sql::PAYLOADS_OF).bind(signed(index));
+        let row: Option<(i64, Vec<u8>)> =
             query.fetch_optional(&self.inner.pool).await.map_err(JournalError::database("read a payload"))?;
-        row.map(|(_, salt, bytes)| StoredPayload::from_row(salt, bytes)).transpose()
+        let Some((first, bytes)) = row else { return Ok(None) };
+        Ok(segment::payloads(first.unsigned_abs(), &bytes)?.remove(&index))
     }
 
     /// One row of a view.
@@ -156,10 +182,12 @@ impl Journal {
     /// [`JournalError::Database`].
     pub async fn views(&self, query: &ViewQuery) -> Result<Vec<ViewRow>, JournalError> {
         let [k1, k2, k3] = &query.keys;
-        let wanted = [("state", &query.state), ("k1", k1), ("k2", k2), ("k3", k3)];
+        let stateless = query.state.as_deref() == Some("");
+        let state = if stateless { &None } else { &query.state };
+        let wanted = [("state", state), ("k1", k1), ("k2", k2), ("k3", k3)];
         let wanted = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?)));
         let (columns, values): (Vec<_>, Vec<_>) = wanted.unzip();
-        let text = sql::list_views(&columns, query.newest_first, query.after.is_some());
+        let text = sql::list_views(&columns, stateless, query.newest_first, query.after.is_some());
         let mut listing = sqlx::query_as(text).bind(query.kind);
         for value in values {
             listing = listing.bind(value);

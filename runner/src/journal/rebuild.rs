@@ -1,10 +1,7 @@
 //! Rebuilding the views: they are a fold over the journal and nothing else, so they can be made again.
 
-use futures_util::TryStreamExt;
-
-use super::batch::signed;
 use super::error::JournalError;
-use super::read::{JoinedColumns, StoredPayload};
+use super::read::{StoredPayload, unpack};
 use super::writer::Command;
 use super::{Journal, ViewRow, sql};
 
@@ -43,17 +40,15 @@ impl Journal {
         let mut from = 0;
         while from < size {
             let until = (from + PAGE).min(size);
-            let mut reader = self.reader().await?;
-            let mut page = sqlx::query_as::<_, JoinedColumns>(sql::WITH_PAYLOADS)
-                .bind(signed(from))
-                .bind(signed(until))
-                .fetch(&mut *reader);
-            while let Some((index, leaf, has_payload, salt, bytes)) =
-                page.try_next().await.map_err(JournalError::database("read entries"))?
-            {
-                let index = index.unsigned_abs();
-                let payload = has_payload.map(|_| StoredPayload::from_row(salt, bytes)).transpose()?;
-                let folded = fold(index, &leaf, payload.as_ref());
+            let mut page = Vec::new();
+            self.each_segment(sql::SEGMENTS, from, until, |segment| {
+                page.extend(unpack(segment)?);
+                Ok(())
+            })
+            .await?;
+            for (entry, payload) in page.into_iter().filter(|(entry, _)| (from..until).contains(&entry.index)) {
+                let index = entry.index;
+                let folded = fold(index, &entry.leaf, payload.as_ref());
                 rows.extend(folded.map_err(|source| JournalError::Fold { index, source })?);
                 while rows.len() >= sql::MAX_ROWS {
                     self.add_rebuilt(rows.drain(..sql::MAX_ROWS).collect()).await?;

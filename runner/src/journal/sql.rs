@@ -12,42 +12,46 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 /// Counts up when an older program could no longer read the tables.
-pub(super) const SCHEMA_VERSION: &str = "1";
+pub(super) const SCHEMA_VERSION: &str = "2";
 
-/// A payload may come in an earlier call of its transaction than its leaf, hence the deferred reference.
-/// SQLite: the triggers' bodies, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
+/// What [`super::segment`] says of the first three tables. A state or key that is empty is NULL and in no index.
+/// SQLite: the triggers' bodies, `WITHOUT ROWID`, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
 pub(super) const SCHEMA: &str = "
     BEGIN IMMEDIATE;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE journal (idx INTEGER PRIMARY KEY, run TEXT, leaf BLOB NOT NULL);
-    CREATE INDEX journal_run ON journal (run, idx) WHERE run IS NOT NULL;
-    CREATE TABLE payloads (
-        idx INTEGER PRIMARY KEY REFERENCES journal (idx) DEFERRABLE INITIALLY DEFERRED, salt BLOB, bytes BLOB,
-        CHECK ((salt IS NULL) = (bytes IS NULL))
-    );
+    CREATE TABLE segments (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
+    CREATE TABLE payloads (first INTEGER PRIMARY KEY REFERENCES segments (first), bytes BLOB NOT NULL);
+    CREATE TABLE runs (
+        run TEXT NOT NULL, first INTEGER NOT NULL REFERENCES segments (first), places BLOB NOT NULL,
+        PRIMARY KEY (run, first)
+    ) WITHOUT ROWID;
     CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));
     CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
     CREATE TABLE views (
-        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL,
+        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
-    CREATE INDEX views_state ON views (kind, state, id);
-    CREATE INDEX views_k1 ON views (kind, k1, id);
-    CREATE INDEX views_k2 ON views (kind, k2, id);
-    CREATE INDEX views_k3 ON views (kind, k3, id);
+    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+    CREATE INDEX views_k1 ON views (kind, k1, id) WHERE k1 IS NOT NULL;
+    CREATE INDEX views_k2 ON views (kind, k2, id) WHERE k2 IS NOT NULL;
+    CREATE INDEX views_k3 ON views (kind, k3, id) WHERE k3 IS NOT NULL;
     CREATE TABLE views_rebuilt (
-        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL,
+        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
-    CREATE TRIGGER journal_keeps_entries BEFORE UPDATE ON journal
+    CREATE TRIGGER segments_stay BEFORE UPDATE ON segments
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-    CREATE TRIGGER journal_loses_nothing BEFORE DELETE ON journal
+    CREATE TRIGGER segments_lose_nothing BEFORE DELETE ON segments
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-    CREATE TRIGGER payloads_are_only_removed BEFORE UPDATE ON payloads
-        WHEN NEW.bytes IS NOT NULL OR NEW.salt IS NOT NULL OR NEW.idx <> OLD.idx
+    CREATE TRIGGER payloads_only_shrink BEFORE UPDATE ON payloads
+        WHEN octet_length(NEW.bytes) >= octet_length(OLD.bytes) OR NEW.first <> OLD.first
         BEGIN SELECT RAISE(ABORT, 'a payload can be removed but not changed'); END;
     CREATE TRIGGER payloads_leave_a_mark BEFORE DELETE ON payloads
         BEGIN SELECT RAISE(ABORT, 'a removed payload leaves its mark'); END;
+    CREATE TRIGGER runs_stay BEFORE UPDATE ON runs
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER runs_lose_nothing BEFORE DELETE ON runs
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
     CREATE TRIGGER subtrees_stay BEFORE UPDATE ON subtrees
         BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
     CREATE TRIGGER subtrees_lose_nothing BEFORE DELETE ON subtrees
@@ -71,25 +75,27 @@ pub(super) const META: &str = "SELECT value FROM meta WHERE key = ?";
 pub(super) const PUT_META: &str =
     "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
-pub(super) const SIZE: &str = "SELECT coalesce(max(idx) + 1, 0) FROM journal";
-pub(super) const LEAVES: &str = "SELECT leaf FROM journal WHERE idx >= ? AND idx < ? ORDER BY idx";
-pub(super) const ENTRY: &str = "SELECT idx, run, leaf FROM journal WHERE idx = ?";
-pub(super) const ENTRIES: &str =
-    "SELECT idx, run, leaf FROM journal WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?";
-pub(super) const WITH_PAYLOADS: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
-    FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
-    WHERE journal.idx >= ? AND journal.idx < ? ORDER BY journal.idx";
-pub(super) const RUN_INDICES: &str = "SELECT idx FROM journal WHERE run = ? ORDER BY idx LIMIT ?";
-pub(super) const RUN_ENTRIES: &str = "SELECT journal.idx, leaf, payloads.idx, salt, bytes
-    FROM journal LEFT JOIN payloads ON payloads.idx = journal.idx
-    WHERE run = ? AND journal.idx >= ? ORDER BY journal.idx LIMIT ?";
+pub(super) const LAST_SEGMENT: &str = "SELECT first, leaves FROM segments ORDER BY first DESC LIMIT 1";
+/// The segments that hold any of the entries from the one index up to the other.
+pub(super) const SEGMENTS: &str = "SELECT segments.first, leaves, bytes
+    FROM segments LEFT JOIN payloads ON payloads.first = segments.first
+    WHERE segments.first >= (SELECT coalesce(max(first), 0) FROM segments WHERE first <= ?) AND segments.first < ?
+    ORDER BY segments.first";
+/// The same without payloads.
+pub(super) const LEAVES: &str = "SELECT first, leaves, NULL FROM segments
+    WHERE first >= (SELECT coalesce(max(first), 0) FROM segments WHERE first <= ?) AND first < ? ORDER BY first";
+pub(super) const RUN_PLACES: &str = "SELECT first, places FROM runs WHERE run = ? ORDER BY first";
+/// The segments that hold entries of a run, none of which ends before an index.
+pub(super) const RUN_SEGMENTS: &str = "SELECT runs.first, places, leaves, bytes
+    FROM runs JOIN segments ON segments.first = runs.first LEFT JOIN payloads ON payloads.first = runs.first
+    WHERE run = ? AND runs.first > ? ORDER BY runs.first";
 pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
 pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
 
-pub(super) const PAYLOAD: &str = "SELECT idx, salt, bytes FROM payloads WHERE idx = ?";
-pub(super) const PAYLOADS: &str =
-    "SELECT idx, salt, bytes FROM payloads WHERE idx >= ? AND idx < ? ORDER BY idx";
-pub(super) const REMOVE_PAYLOAD: &str = "UPDATE payloads SET salt = NULL, bytes = NULL WHERE idx = ?";
+/// The payloads of the segment that holds an entry.
+pub(super) const PAYLOADS_OF: &str = "SELECT first, bytes FROM payloads
+    WHERE first = (SELECT max(first) FROM segments WHERE first <= ?)";
+pub(super) const SHRINK_PAYLOADS: &str = "UPDATE payloads SET bytes = ? WHERE first = ?";
 /// SQLite: overwrites what is removed with zeros, and only then, because it costs writes.
 pub(super) const OVERWRITE_ON: &str = "PRAGMA secure_delete = ON";
 pub(super) const OVERWRITE_OFF: &str = "PRAGMA secure_delete = OFF";
@@ -141,14 +147,22 @@ pub(super) const SWAP_REBUILT: &str = "BEGIN IMMEDIATE;
     DELETE FROM views_rebuilt;
     COMMIT";
 
-/// The listing of one kind: `columns` are those compared for equality, in the order of their arguments.
-/// After them come the cursor's id, if any, and the limit.
-pub(super) fn list_views(columns: &[&'static str], newest_first: bool, after: bool) -> AssertSqlSafe<String> {
+/// The listing of one kind: `columns` are those compared for equality, in the order of their arguments; with
+/// `stateless`, only rows without a state. After them come the cursor's id, if any, and the limit.
+pub(super) fn list_views(
+    columns: &[&'static str],
+    stateless: bool,
+    newest_first: bool,
+    after: bool,
+) -> AssertSqlSafe<String> {
     let mut sql = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ?".to_owned();
     for column in columns {
         sql.push_str(" AND ");
         sql.push_str(column);
         sql.push_str(" = ?");
+    }
+    if stateless {
+        sql.push_str(" AND state IS NULL");
     }
     let (than, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
     if after {
@@ -173,20 +187,22 @@ pub(super) const VIEW_COLUMNS: usize = 7;
 pub(super) struct Shape {
     pub(super) begin: bool,
     pub(super) commit: bool,
-    pub(super) leaves: usize,
+    pub(super) segments: usize,
     pub(super) payloads: usize,
+    pub(super) runs: usize,
     pub(super) views: usize,
 }
 
 impl Shape {
     /// The smallest shape that holds these rows, each at most [`MAX_ROWS`].
-    pub(super) fn holding(leaves: usize, payloads: usize, views: usize) -> Self {
+    pub(super) fn holding(segments: usize, payloads: usize, runs: usize, views: usize) -> Self {
         let round = |rows| LENGTHS.into_iter().find(|length| *length >= rows).unwrap_or(MAX_ROWS);
         Self {
             begin: false,
             commit: false,
-            leaves: round(leaves),
+            segments: round(segments),
             payloads: round(payloads),
+            runs: round(runs),
             views: round(views),
         }
     }
@@ -209,8 +225,9 @@ fn batch(shape: Shape) -> String {
         sql.push_str(BEGIN);
         sql.push(';');
     }
-    insert(&mut sql, "journal (idx, run, leaf)", shape.leaves, 3);
-    insert(&mut sql, "payloads (idx, salt, bytes)", shape.payloads, 3);
+    insert(&mut sql, "segments (first, leaves)", shape.segments, 2);
+    insert(&mut sql, "payloads (first, bytes)", shape.payloads, 2);
+    insert(&mut sql, "runs (run, first, places)", shape.runs, 3);
     upsert_views(&mut sql, "views", shape.views);
     if shape.commit {
         sql.push_str(COMMIT);
@@ -221,7 +238,7 @@ fn batch(shape: Shape) -> String {
 /// The insert of up to `rows` rows into the table that a rebuild fills.
 pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
     let mut sql = String::with_capacity(4096);
-    upsert_views(&mut sql, "views_rebuilt", Shape::holding(0, 0, rows).views);
+    upsert_views(&mut sql, "views_rebuilt", Shape::holding(0, 0, 0, rows).views);
     AssertSqlSafe(sql)
 }
 

@@ -12,6 +12,7 @@ use staunch_core::tlog::{
 
 use super::batch::signed;
 use super::error::JournalError;
+use super::segment::{self, SegmentColumns};
 use super::sql;
 
 /// The hashes `from .. from + count` of a row of tiles.
@@ -44,8 +45,16 @@ pub(super) async fn leaves(
     from: u64,
     until: u64,
 ) -> Result<Vec<Vec<u8>>, JournalError> {
-    let query = sqlx::query_scalar(sql::LEAVES).bind(signed(from)).bind(signed(until));
-    query.fetch_all(connection).await.map_err(JournalError::database("read leaves"))
+    let query = sqlx::query_as(sql::LEAVES).bind(signed(from)).bind(signed(until));
+    let rows: Vec<SegmentColumns> =
+        query.fetch_all(connection).await.map_err(JournalError::database("read leaves"))?;
+    let mut found = Vec::new();
+    for (first, bundle, _) in rows {
+        let first = first.unsigned_abs();
+        let leaves = (first..).zip(segment::leaves(first, &bundle)?);
+        found.extend(leaves.filter(|(index, _)| (from..until).contains(index)).map(|(_, leaf)| leaf.to_vec()));
+    }
+    Ok(found)
 }
 
 /// Computes something over subtree roots of the tree of `size` leaves. `compute` runs twice.

@@ -1,8 +1,9 @@
 //! The one task that writes.
 //!
 //! It takes whatever is queued, up to a bound, writes it as one transaction and answers the callers after
-//! the commit. Nothing waits for company: while one batch is written the next one gathers. Only a batch in
-//! which nobody waits for the disk is held back a little, to ride in the next commit.
+//! the commit. While one batch is written the next one gathers, so nothing has to wait for company. But a batch in
+//! which nobody waits for the disk is held back a little, to ride in the next commit, and so is one from which more
+//! will follow at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,13 @@ use super::error::JournalError;
 use super::health::{Health, Trouble};
 use super::reserve::Reserve;
 use super::sql::{self, BatchTexts};
-use super::{Entry, Shared, ViewRow};
+use super::{Beginning, Entry, Shared, ViewRow};
 
 /// How long entries that nobody waits for stay in memory at most.
-const SUBMIT_DELAY: Duration = Duration::from_millis(10);
+pub(super) const SUBMIT_DELAY: Duration = Duration::from_millis(10);
+/// How long entries wait at most for those that follow from them: longer than a plan takes that reads nothing, and
+/// no longer than anybody would notice.
+pub(super) const COMPANY_DELAY: Duration = Duration::from_micros(500);
 /// How often a disk that was full is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes written between two foldings of the write-ahead log, which keeps that about four times as long.
@@ -35,8 +39,8 @@ type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 /// What the handle asks of the writer.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Append; without `reply`, nobody waits.
-    Append { entries: Vec<Entry>, bytes: usize, room: OwnedSemaphorePermit, reply: Option<Reply<u64>> },
+    /// Append.
+    Append(Append),
     /// Append and remove payloads, in one transaction of their own.
     Erase { removed: Vec<u64>, entries: Vec<Entry>, reply: Reply<u64> },
     /// Keep a signed checkpoint.
@@ -51,6 +55,35 @@ pub(super) enum Command {
     SwapRebuilt { size: u64, reply: Reply<()> },
     /// Everything before this is written; close the database.
     Close { reply: Reply<()> },
+}
+
+/// Entries to be appended.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) entries: Vec<Entry>,
+    pub(super) bytes: usize,
+    pub(super) room: OwnedSemaphorePermit,
+    pub(super) terms: Terms,
+}
+
+/// How entries are to be appended.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// Who waits for them.
+    pub(super) reply: Option<Reply<u64>>,
+    /// How long they may wait for company.
+    pub(super) patience: Duration,
+    /// What they follow from.
+    pub(super) after: Option<Beginning>,
+    /// What they are to others.
+    pub(super) begins: Option<Beginning>,
+}
+
+impl Terms {
+    /// Without company, and following from nothing.
+    pub(super) fn now(reply: Option<Reply<u64>>) -> Self {
+        Self { reply, patience: Duration::ZERO, after: None, begins: None }
+    }
 }
 
 /// The writer's own state.
@@ -68,8 +101,51 @@ pub(super) struct Writer {
     pub(super) unfolded: usize,
 }
 
-/// Callers of one batch and where their entries begin.
-type Waiting = Vec<(Reply<u64>, u64)>;
+/// What is gathered of one batch.
+struct Gathered {
+    batch: Batch,
+    leaves: usize,
+    bytes: usize,
+    /// Until when it may wait for more.
+    until: Instant,
+    /// Callers, and where their entries begin.
+    waiting: Vec<(Reply<u64>, u64)>,
+    /// What follows from entries of this batch hangs on these.
+    beginnings: Vec<Beginning>,
+    /// Given back when all is written.
+    rooms: Vec<OwnedSemaphorePermit>,
+}
+
+impl Gathered {
+    fn new(frontier: Frontier) -> Self {
+        Self {
+            batch: Batch::new(frontier),
+            leaves: 0,
+            bytes: 0,
+            until: Instant::now() + SUBMIT_DELAY,
+            waiting: Vec::new(),
+            beginnings: Vec::new(),
+            rooms: Vec::new(),
+        }
+    }
+
+    /// Whether these entries fit in; the first of a batch always do.
+    fn has_room(&self, more: &Append) -> bool {
+        self.rooms.is_empty()
+            || self.leaves + more.entries.len() <= MAX_LEAVES && self.bytes + more.bytes <= MAX_BYTES
+    }
+
+    fn push(&mut self, append: Append) {
+        let Append { entries, bytes, room, terms } = append;
+        self.leaves += entries.len();
+        self.bytes += bytes;
+        self.until = self.until.min(Instant::now() + terms.patience);
+        let first = self.batch.push(entries);
+        self.waiting.extend(terms.reply.map(|reply| (reply, first)));
+        self.beginnings.extend(terms.begins);
+        self.rooms.push(room);
+    }
+}
 
 impl Writer {
     /// Runs until the journal is closed or every handle is gone.
@@ -87,9 +163,7 @@ impl Writer {
                     answer(reply, Ok(()));
                     return;
                 }
-                Some(Command::Append { entries, bytes, room, reply }) => {
-                    held = self.append(entries, bytes, room, reply).await;
-                }
+                Some(Command::Append(append)) => held = self.append(append).await,
                 Some(other) => self.other(other).await,
             }
         }
@@ -111,52 +185,49 @@ impl Writer {
 
     /// Gathers a batch that begins with these entries and writes it. Returns the first command that is not
     /// part of it.
-    async fn append(
-        &mut self,
-        entries: Vec<Entry>,
-        mut bytes: usize,
-        room: OwnedSemaphorePermit,
-        reply: Option<Reply<u64>>,
-    ) -> Option<Command> {
-        let mut batch = Batch::new(self.frontier.clone());
-        let mut waiting = Waiting::new();
-        let mut rooms = vec![room];
-        let mut leaves = entries.len();
-        let mut nobody_waits = reply.is_none();
-        let first = batch.push(entries);
-        waiting.extend(reply.map(|reply| (reply, first)));
-        let give_up = Instant::now() + SUBMIT_DELAY;
+    async fn append(&mut self, first: Append) -> Option<Command> {
+        let mut gathered = Gathered::new(self.frontier.clone());
         let mut held = None;
-        while leaves < MAX_LEAVES && bytes < MAX_BYTES {
-            let next = match self.queue.try_recv() {
-                Ok(next) => Some(next),
-                Err(_) if nobody_waits => timeout_at(give_up, self.queue.recv()).await.ok().flatten(),
-                Err(_) => None,
-            };
-            let Some(next) = next else { break };
-            let Command::Append { entries, bytes: more, room, reply } = next else {
-                held = Some(next);
-                break;
-            };
-            if leaves + entries.len() > MAX_LEAVES || bytes + more > MAX_BYTES {
-                held = Some(Command::Append { entries, bytes: more, room, reply });
-                break;
+        let mut next = Some(Command::Append(first));
+        while let Some(command) = next {
+            match command {
+                Command::Append(append) if append.terms.after.as_ref().is_some_and(Beginning::refused) => {
+                    self.refuse(append);
+                }
+                Command::Append(append) if gathered.has_room(&append) => gathered.push(append),
+                command => {
+                    held = Some(command);
+                    break;
+                }
             }
-            leaves += entries.len();
-            bytes += more;
-            nobody_waits &= reply.is_none();
-            let first = batch.push(entries);
-            rooms.push(room);
-            waiting.extend(reply.map(|reply| (reply, first)));
+            next = match self.queue.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) if gathered.rooms.is_empty() => None,
+                Err(_) => timeout_at(gathered.until, self.queue.recv()).await.ok().flatten(),
+            };
         }
-        self.finish(batch, waiting, bytes).await;
+        if !gathered.rooms.is_empty() {
+            self.finish(gathered).await;
+        }
         held
     }
 
-    async fn finish(&mut self, batch: Batch, waiting: Waiting, bytes: usize) {
+    /// Refuses entries that follow from others that are not in the journal.
+    fn refuse(&self, append: Append) {
+        append.terms.begins.iter().for_each(Beginning::refuse);
+        if let Some(reply) = append.terms.reply {
+            let message = "what these entries follow from could not be written".to_owned();
+            answer(reply, Err(JournalError::Unavailable(message)));
+        }
+    }
+
+    async fn finish(&mut self, gathered: Gathered) {
+        let Gathered { batch, bytes, waiting, beginnings, .. } = gathered;
         let written = self.write(&batch).await;
         if written.is_ok() {
             self.advance(batch.frontier);
+        } else {
+            beginnings.iter().for_each(Beginning::refuse);
         }
         for (reply, first) in waiting {
             answer(reply, if written.is_ok() { Ok(first) } else { Err(self.refusal(&written)) });
@@ -292,23 +363,24 @@ impl Writer {
                 let done = sqlx::query(sql::SWAP_REBUILT).execute(&mut self.connection).await;
                 self.settle(done.map(drop), reply).await;
             }
-            Command::Append { reply, .. } => {
+            Command::Append(append) => {
                 debug_assert!(false, "appends are gathered into batches");
-                reply.into_iter().for_each(|reply| answer(reply, Err(JournalError::Closed)));
+                append.terms.reply.into_iter().for_each(|reply| answer(reply, Err(JournalError::Closed)));
             }
             Command::Close { reply } => answer(reply, Ok(())),
         }
     }
 
     async fn erase(&mut self, removed: &[u64], entries: Vec<Entry>, reply: Reply<u64>) {
-        let mut batch = Batch::new(self.frontier.clone());
-        let bytes = entries.iter().map(Entry::bytes).sum::<usize>() + removed.len() * OVERHEAD_BYTES;
-        let first = batch.push(entries);
-        batch.remove(removed);
+        let mut gathered = Gathered::new(self.frontier.clone());
+        gathered.bytes = entries.iter().map(Entry::bytes).sum::<usize>() + removed.len() * OVERHEAD_BYTES;
+        let first = gathered.batch.push(entries);
+        gathered.waiting.push((reply, first));
+        gathered.batch.remove(removed);
         if let Err(error) = sqlx::query(sql::OVERWRITE_ON).fetch_all(&mut self.connection).await {
             tracing::warn!(%error, "removed payloads are not overwritten");
         }
-        self.finish(batch, vec![(reply, first)], bytes).await;
+        self.finish(gathered).await;
         if let Err(error) = sqlx::query(sql::OVERWRITE_OFF).fetch_all(&mut self.connection).await {
             tracing::warn!(%error, "every removal goes on being overwritten");
         }

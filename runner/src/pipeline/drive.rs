@@ -96,7 +96,7 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start)
     }
     if let Err(error) = result {
         // A person may have ended the run between two steps: then there is nothing left to do.
-        if live.look(|run| run.state).await != State::Ended {
+        if live.look(|run| run.state).await != State::Ended && !live.never_was() {
             tracing::error!(run.id = %live.id(), error = %error, "run {} stands still", live.id());
             return;
         }

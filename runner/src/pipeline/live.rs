@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Notify};
 use super::books::Books;
 use super::scribe::{Line, Scribe, ScribeError};
 use super::views;
+use crate::journal::Beginning;
 
 /// Why something about a run was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub struct LiveRun {
     stop: StdMutex<Option<Reason>>,
     judged: StdMutex<Option<Judged>>,
     over: AtomicBool,
+    /// Its first entry, which may not be on the disk yet.
+    beginning: Option<Beginning>,
 }
 
 /// Under what the effects of the plan in force were permitted, one by one, when it was made.
@@ -63,10 +66,17 @@ pub enum Wait {
 }
 
 impl LiveRun {
-    /// A run whose beginning is in the journal.
+    /// A run whose beginning is in the journal, or on its way there.
     #[must_use]
-    pub(super) fn new(run: Run, about: Option<Alert>, scribe: Scribe, books: Arc<Books>) -> Arc<Self> {
+    pub(super) fn new(
+        run: Run,
+        about: Option<Alert>,
+        scribe: Scribe,
+        books: Arc<Books>,
+        beginning: Option<Beginning>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            beginning,
             id: run.id.clone(),
             alert: run.alert.clone(),
             about,
@@ -155,8 +165,8 @@ impl LiveRun {
             lines.extend(self.books.ends(&self.scribe, &next));
         }
         match wait {
-            Wait::Durable => self.scribe.commit(lines).await?,
-            Wait::Rides => self.scribe.submit(lines).await?,
+            Wait::Durable => self.scribe.commit_after(lines, self.beginning.as_ref()).await?,
+            Wait::Rides => self.scribe.submit_after(lines, self.beginning.as_ref()).await?,
         }
         if ended {
             self.over.store(true, Ordering::Release);
@@ -169,6 +179,12 @@ impl LiveRun {
         }
         *run = Arc::new(next);
         Ok(())
+    }
+
+    /// Whether its beginning could not be written: then it is in no journal, and nobody was told of it.
+    #[must_use]
+    pub fn never_was(&self) -> bool {
+        self.beginning.as_ref().is_some_and(Beginning::refused)
     }
 
     /// Whether it has ended. Never said later than anybody can see it.

@@ -59,7 +59,7 @@ use staunch_core::event::{self, Event, Fact, Outside, payload};
 use staunch_core::id::{AlertId, RunId};
 use staunch_core::policy::Person;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::{Run, State};
+use staunch_core::run::{IllegalTransition, Run, State};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -146,6 +146,9 @@ pub enum ReadError {
     /// An event was written by another version.
     #[error("an event cannot be read")]
     Event(#[source] event::EventError),
+    /// The entries of a run do not follow from each other.
+    #[error("the entries of a run cannot be folded")]
+    Transition(#[source] IllegalTransition),
 }
 
 /// Why the pipeline cannot begin.
@@ -228,18 +231,29 @@ fn next_page(rows: &[ViewRow], limit: u32) -> Option<ViewCursor> {
     Some(ViewCursor { id: last.id.clone() })
 }
 
+/// The rows of a page of a view, newest first, and where the next page begins.
+async fn list_rows(
+    journal: &Journal,
+    kind: &'static str,
+    listing: Listing,
+) -> Result<(Vec<ViewRow>, Option<Cursor>), ReadError> {
+    let Listing { state, keys, after, limit } = listing;
+    let after = after.map(|Cursor(cursor)| cursor);
+    let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
+    let rows = journal.views(&query).await?;
+    let next = next_page(&rows, limit).map(Cursor);
+    Ok((rows, next))
+}
+
 /// A page of a view, newest first.
 async fn list<T: DeserializeOwned>(
     journal: &Journal,
     kind: &'static str,
     listing: Listing,
 ) -> Result<Listed<T>, ReadError> {
-    let Listing { state, keys, after, limit } = listing;
-    let after = after.map(|Cursor(cursor)| cursor);
-    let query = ViewQuery { kind, state, keys, after, limit, newest_first: true };
-    let rows = journal.views(&query).await?;
+    let (rows, next) = list_rows(journal, kind, listing).await?;
     let items = rows.iter().map(|row| views::read(&row.doc)).collect::<Result<_, _>>();
-    Ok(Listed { items: items.map_err(ReadError::Row)?, next: next_page(&rows, limit).map(Cursor) })
+    Ok(Listed { items: items.map_err(ReadError::Row)?, next })
 }
 
 /// What a listing gave.
@@ -554,15 +568,15 @@ impl Pipeline {
         if open { Ok(self.0.open_runs(&listing).await) } else { self.all_runs(listing).await }
     }
 
-    /// The rows of a listing, of which those that were not at their end are shown as they are now.
+    /// The runs of a listing, as they are now.
     async fn all_runs(&self, listing: Listing) -> Result<Listed<Run>, ReadError> {
-        let mut listed: Listed<Run> = self.list(views::RUN, listing).await?;
-        for run in listed.items.iter_mut().filter(|run| run.state != State::Ended) {
-            if let Some(now) = self.0.run(&run.id).await? {
-                *run = now;
-            }
+        let state = listing.state.map(|_| views::ENDED.to_owned());
+        let (rows, next) = list_rows(self.journal(), views::RUN, Listing { state, ..listing }).await?;
+        let mut items = Vec::with_capacity(rows.len());
+        for id in rows.iter().filter_map(|row| row.id.parse().ok()) {
+            items.extend(self.0.run(&id).await?);
         }
-        Ok(listed)
+        Ok(Listed { items, next })
     }
 
     /// Alerts, newest first. Keys are source, fingerprint, alert name.

@@ -22,7 +22,7 @@ use super::drive::Start;
 use super::index::Identity;
 use super::limits::Wish;
 use super::plugins::Loaded;
-use super::scribe::Line;
+use super::scribe::{Line, ScribeError};
 use super::shared::{Rules, Shared};
 use super::turns::Place;
 use super::{ReadError, Refusal, resolved, views};
@@ -56,7 +56,7 @@ pub(super) struct Batch {
     pub(super) records: BTreeMap<AlertId, AlertRecord>,
 }
 
-/// A run that begins when its beginning is durable.
+/// A run that begins while its beginning is on its way to the disk.
 pub(super) struct NewRun {
     pub(super) run: Run,
     pub(super) about: Option<Alert>,
@@ -312,16 +312,22 @@ impl Batch {
 
     pub(super) async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
         let lines = std::mem::take(&mut self.lines);
-        if let Err(error) = shared.scribe.commit(lines).await {
-            self.give_up(shared);
-            return Err(error.into());
+        // A run that can begin at once has its plan, and its first intent, soon enough to share a wait for the disk.
+        let company = self.new_runs.iter().any(|new| matches!(new.place, Place::Now(_)));
+        let begun = match shared.scribe.begin(lines, company).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.give_up(shared);
+                return Err(error.into());
+            }
+        };
+        for NewRun { run, about, permit, place } in self.new_runs.drain(..) {
+            let live = shared.live_after(run, about, begun.beginning());
+            shared.launch(live, Start::Fresh(permit, place));
         }
+        begun.durable().await.map_err(ScribeError::from)?;
         for (identity, known) in self.known.drain(..) {
             shared.alerts.put(identity, known);
-        }
-        for NewRun { run, about, permit, place } in self.new_runs.drain(..) {
-            let live = shared.live(run, about);
-            shared.launch(live, Start::Fresh(permit, place));
         }
         for record in self.records.values().filter(|record| record.ended_at.is_some()) {
             for live in record.runs.iter().filter_map(|run| shared.runs.get(run)) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use staunch_core::gate;
+use staunch_core::id::RunId;
 use staunch_core::record::{AlertRecord, Known, Standing};
 use staunch_core::run::{Run, State};
 
@@ -10,7 +11,7 @@ use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
 use super::shared::Shared;
-use super::{OpenError, RecordError, views};
+use super::{OpenError, ReadError, views};
 use crate::journal::ViewQuery;
 
 /// How many of the last alerts that are over are remembered; an older one is looked up when it is heard of again.
@@ -37,13 +38,9 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     shared.each_row(views::SILENCE, None, |silence| shared.silences.restore(silence, now)).await?;
     shared.each_row(views::SCHEDULE, None, |record| shared.clockwork.restore(record)).await?;
     shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
-    let mut rows: Vec<Run> = Vec::new();
-    for state in State::ALL.into_iter().filter(|state| *state != State::Ended) {
-        shared.each_row(views::RUN, Some(state.as_str()), |run| rows.push(run)).await?;
-    }
-    let mut open = Vec::with_capacity(rows.len());
-    for row in rows {
-        open.push(as_it_stood(shared, row).await?);
+    let mut open = Vec::new();
+    for id in open_runs(shared).await? {
+        open.extend(shared.folded(&id).await?);
     }
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
@@ -58,14 +55,16 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     Ok(count)
 }
 
-/// A run as the journal tells it: its row is from the last time that it was at rest.
-async fn as_it_stood(shared: &Shared, row: Run) -> Result<Run, OpenError> {
-    let events = shared.events_of(&row.id).await?;
-    let Some(mut run) = events.first().and_then(Run::begin) else { return Ok(row) };
-    for event in &events[1..] {
-        run.apply(event).map_err(RecordError::Illegal)?;
-    }
-    Ok(run)
+/// The runs that had not ended.
+async fn open_runs(shared: &Shared) -> Result<Vec<RunId>, ReadError> {
+    let mut ids = Vec::new();
+    shared
+        .each_page(views::RUN, Some(views::OPEN), |rows| {
+            ids.extend(rows.iter().filter_map(|row| row.id.parse::<RunId>().ok()));
+            Ok(())
+        })
+        .await?;
+    Ok(ids)
 }
 
 fn remember(shared: &Shared, record: &AlertRecord) {

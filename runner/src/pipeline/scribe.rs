@@ -6,7 +6,7 @@ use staunch_core::event::{Event, EventError, Fact};
 use staunch_core::id::{AlertId, RunId};
 
 use crate::clock::{Clock, quick_random};
-use crate::journal::{Entry, Journal, JournalError, Payload, ViewRow};
+use crate::journal::{Beginning, Begun, Entry, Journal, JournalError, Payload, ViewRow};
 
 /// Why an event is not in the journal.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +65,24 @@ impl Scribe {
     /// # Errors
     /// When the journal cannot be written: nothing of it is in the journal then.
     pub async fn commit(&self, lines: Vec<Line>) -> Result<(), ScribeError> {
-        let entries = lines.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        self.journal.commit(entries).await?;
+        self.commit_after(lines, None).await
+    }
+
+    /// As [`Scribe::commit`], of what follows from something that may not be durable yet.
+    ///
+    /// # Errors
+    /// As [`Scribe::commit`], and when that was refused.
+    pub async fn commit_after(&self, lines: Vec<Line>, after: Option<&Beginning>) -> Result<(), ScribeError> {
+        self.journal.commit_after(entries(lines)?, after).await?;
         Ok(())
+    }
+
+    /// Begins to append, in one transaction; with `company`, together with what follows at once.
+    ///
+    /// # Errors
+    /// When the journal cannot be written: nothing of it is in the journal then.
+    pub async fn begin(&self, lines: Vec<Line>, company: bool) -> Result<Begun, ScribeError> {
+        Ok(self.journal.begin(entries(lines)?, company).await?)
     }
 
     /// Appends in order; durable with the next commit.
@@ -75,10 +90,21 @@ impl Scribe {
     /// # Errors
     /// When the journal cannot be written.
     pub async fn submit(&self, lines: Vec<Line>) -> Result<(), ScribeError> {
-        let entries = lines.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        self.journal.submit(entries).await?;
+        self.submit_after(lines, None).await
+    }
+
+    /// As [`Scribe::submit`], of what follows from something that may not be durable yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub async fn submit_after(&self, lines: Vec<Line>, after: Option<&Beginning>) -> Result<(), ScribeError> {
+        self.journal.submit_after(entries(lines)?, after).await?;
         Ok(())
     }
+}
+
+fn entries(lines: Vec<Line>) -> Result<Vec<Entry>, EventError> {
+    lines.into_iter().map(entry).collect()
 }
 
 /// The journal entry of a line.

@@ -33,7 +33,7 @@ use super::turns::{Place, Turns};
 use super::windows::Outlooks;
 use super::{Listed, Listing, ReadError, RunEntry, drive, next_page, views};
 use crate::config::Config;
-use crate::journal::{Journal, JournalError, MAX_PAGE, ViewQuery};
+use crate::journal::{Beginning, Journal, JournalError, MAX_PAGE, ViewQuery, ViewRow};
 use crate::people::Tokens;
 use crate::sandbox::{Job, ProbeGrants, Report, Sandbox};
 
@@ -172,7 +172,12 @@ impl Shared {
 
     /// A run in memory whose beginning is in the journal.
     pub(super) fn live(&self, run: Run, about: Option<Alert>) -> Arc<LiveRun> {
-        LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books))
+        LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books), None)
+    }
+
+    /// A run in memory whose beginning is on its way to the disk: nothing of it is written if that is not.
+    pub(super) fn live_after(&self, run: Run, about: Option<Alert>, beginning: Beginning) -> Arc<LiveRun> {
+        LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books), Some(beginning))
     }
 
     /// Begins to drive a run.
@@ -283,12 +288,28 @@ impl Shared {
         tracing::info!(run.id = %live.id(), "run {} waits for people", live.id());
     }
 
-    /// Hands over each row of a view, oldest first, a page at a time.
+    /// Hands over each document of a view, oldest first.
     pub(super) async fn each_row<T: DeserializeOwned>(
         &self,
         kind: &'static str,
         state: Option<&str>,
         mut take: impl FnMut(T),
+    ) -> Result<(), ReadError> {
+        self.each_page(kind, state, |rows| {
+            for row in rows {
+                take(views::read(&row.doc).map_err(ReadError::Row)?);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Hands over the rows of a view, oldest first, a page at a time.
+    pub(super) async fn each_page(
+        &self,
+        kind: &'static str,
+        state: Option<&str>,
+        mut take: impl FnMut(&[ViewRow]) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut after = None;
         loop {
@@ -301,9 +322,7 @@ impl Shared {
                 newest_first: false,
             };
             let rows = self.scribe.journal().views(&query).await?;
-            for row in &rows {
-                take(views::read(&row.doc).map_err(ReadError::Row)?);
-            }
+            take(&rows)?;
             match next_page(&rows, ROWS_AT_ONCE) {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
@@ -322,8 +341,20 @@ impl Shared {
         if let Some(live) = self.runs.get(id) {
             return Ok(Some(Run::clone(&*live.snapshot().await)));
         }
-        let row = self.scribe.journal().view(views::RUN, id.as_str()).await?;
-        row.map(|row| views::read(&row.doc)).transpose().map_err(ReadError::Row)
+        self.folded(id).await
+    }
+
+    /// A run as its entries tell it.
+    pub(super) async fn folded(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
+        let mut run: Option<Run> = None;
+        for entry in entries_of(self.scribe.journal(), id).await? {
+            let event = Event::decode(&entry.leaf, entry.bytes()).map_err(ReadError::Event)?;
+            match &mut run {
+                None => run = Run::begin(&event),
+                Some(run) => run.apply(&event).map_err(ReadError::Transition)?,
+            }
+        }
+        Ok(run)
     }
 
     /// Runs that have not ended, newest first.

@@ -14,7 +14,7 @@ use staunch_core::id::{AlertId, Digest, HaltId, RunId, TokenId};
 use staunch_core::limit::Reservation;
 use staunch_core::policy::Standing;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::{Glass, Mode, Outcome, Run};
+use staunch_core::run::{Glass, Mode, Outcome, Run, State};
 use staunch_core::schedule::ScheduleRecord;
 use staunch_core::silence::{Silence, Silences};
 use staunch_core::standing::{Ended, Record, Settings};
@@ -23,9 +23,10 @@ use super::breakers::{BreakerRecord, Whose};
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
-/// The kind of rows that hold runs, as they were when they came to rest last: keys are runbook, first plugin,
-/// target.
+/// The kind of rows that say which runs there are: keys are runbook, first plugin, target.
 pub const RUN: &str = "run";
+/// The state of the rows of runs that have not ended.
+pub const OPEN: &str = "open";
 /// The kind of rows that hold alerts: keys are source, fingerprint, alert name.
 pub const ALERT: &str = "alert";
 /// The kind of rows that hold access tokens: the first key is the owner's name.
@@ -33,8 +34,8 @@ pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
 
-/// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
-/// plugin, target.
+/// The kind of rows that hold what counts of runs that are over, in the order of their ends: the second key is
+/// the first plugin.
 pub const ACTION: &str = "action";
 
 /// The kind of rows that hold circuit breakers, as they were when their state changed last: keys are plugin, target.
@@ -108,27 +109,24 @@ pub fn read<T: DeserializeOwned>(doc: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(doc)
 }
 
-/// The row of a run.
+/// The state of the rows of runs that have ended: nearly all have, so nobody has to search for them by it.
+pub const ENDED: &str = "";
+
+/// The row of a run: that it is there, whether it is still open, and by what it is listed. What it is like is folded
+/// from its entries when somebody asks, so that a run that acts does not store all of it twice.
 #[must_use]
 pub fn run(run: &Run) -> ViewRow {
     ViewRow {
         kind: RUN,
         id: run.id.to_string(),
-        state: run.state.as_str().to_owned(),
+        state: if run.state == State::Ended { ENDED } else { OPEN }.to_owned(),
         keys: [
             Some(run.runbook.clone()),
             run.steps.first().map(|step| step.plugin.clone()),
             run.target.clone(),
         ],
-        doc: doc(run),
+        doc: Vec::new(),
     }
-}
-
-/// The row of a run that comes to rest. While it plans or acts it is in memory, where look-ups find it, and its row
-/// stays as it is: a run that acts alone would otherwise rewrite it with every entry.
-#[must_use]
-pub fn run_at_rest(known: &Run) -> Option<ViewRow> {
-    known.state.is_at_rest().then(|| run(known))
 }
 
 /// What counts of a run that is over: for limits, breakers and standing.
@@ -190,12 +188,8 @@ pub fn action(run: &Run) -> Option<ViewRow> {
     Some(ViewRow {
         kind: ACTION,
         id: format!("{:016x}-{}", action.at.timestamp_micros().max(0), run.id),
-        state: action.outcome.as_str().to_owned(),
-        keys: [
-            Some(run.runbook.clone()),
-            run.steps.first().map(|step| step.plugin.clone()),
-            run.target.clone(),
-        ],
+        state: String::new(),
+        keys: [None, run.steps.first().map(|step| step.plugin.clone()), None],
         doc: doc(&action),
     })
 }
@@ -224,7 +218,8 @@ pub fn breaker_changed(event: &Event) -> Option<BreakerRecord> {
 /// The rows that an event of a run changes.
 #[must_use]
 pub fn of_run(known: &Run, fact: &Fact) -> Vec<ViewRow> {
-    run_at_rest(known).into_iter().chain(action(known)).chain(justification(known, fact)).collect()
+    let ended = matches!(fact, Fact::RunEnded(..)).then(|| run(known));
+    ended.into_iter().chain(action(known)).chain(justification(known, fact)).collect()
 }
 
 /// The row of an alert.

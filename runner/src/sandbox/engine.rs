@@ -89,6 +89,7 @@ fn pool(concurrent: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(64)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY)
+        .decommit_batch_size(16)
         .max_unused_warm_slots(concurrent.min(32))
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(16 << 10)

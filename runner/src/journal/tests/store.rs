@@ -38,6 +38,33 @@ async fn submitted_entries_come_before_a_later_commit() {
 }
 
 #[tokio::test]
+async fn what_follows_at_once_shares_the_commit() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let begun = journal.begin(vec![plain(0)], true).await.unwrap();
+    journal.submit_after(vec![plain(1)], Some(&begun.beginning())).await.unwrap();
+    assert_eq!(journal.commit_after(vec![plain(2)], Some(&begun.beginning())).await.unwrap(), 2);
+    assert_eq!(begun.durable().await.unwrap(), 0);
+    let alone = journal.begin(vec![plain(3)], true).await.unwrap();
+    assert_eq!(alone.durable().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_follows_from_refused_entries_is_refused() {
+    let place = Place::new();
+    let journal = place.open().await;
+    journal.inner.shared.health.set(Health::Full, "no space");
+    let begun = journal.begin(vec![plain(0)], false).await.unwrap();
+    let beginning = begun.beginning();
+    assert!(begun.durable().await.is_err() && beginning.refused());
+    journal.inner.shared.health.set(Health::Good, "");
+    journal.submit_after(vec![plain(1)], Some(&beginning)).await.unwrap();
+    let error = journal.commit_after(vec![plain(2)], Some(&beginning)).await.unwrap_err().to_string();
+    assert!(error.contains("follow from"), "{error}");
+    assert_eq!(journal.commit(vec![plain(3)]).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn submitted_entries_reach_the_disk_without_a_commit() {
     let place = Place::new();
     let journal = place.open().await;
@@ -111,17 +138,21 @@ async fn entries_of_a_run_come_with_their_payloads() {
 async fn the_database_refuses_changes_to_entries() {
     let place = Place::new();
     let journal = place.open().await;
-    journal.commit(entries(0..300)).await.unwrap();
+    let of_run = Entry { run: Some("a".to_owned()), ..plain(300) };
+    journal.commit(entries(0..300).into_iter().chain([of_run]).collect()).await.unwrap();
     journal.shutdown().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.data().join(DATABASE_FILE));
     let mut raw = sqlx::ConnectOptions::connect(&options).await.unwrap();
     for change in [
-        "UPDATE journal SET leaf = x'00' WHERE idx = 1",
-        "DELETE FROM journal WHERE idx = 1",
-        "UPDATE journal SET idx = 1000 WHERE idx = 1",
-        "UPDATE payloads SET bytes = x'00' WHERE idx = 0",
-        "UPDATE payloads SET salt = x'00' WHERE idx = 0",
-        "DELETE FROM payloads WHERE idx = 0",
+        "UPDATE segments SET leaves = x'00' WHERE first = 0",
+        "DELETE FROM segments WHERE first = 0",
+        "UPDATE segments SET first = 1000 WHERE first = 0",
+        "UPDATE payloads SET bytes = bytes || x'00' WHERE first = 0",
+        "UPDATE payloads SET bytes = zeroblob(length(bytes)) WHERE first = 0",
+        "UPDATE payloads SET first = 1000 WHERE first = 0",
+        "DELETE FROM payloads WHERE first = 0",
+        "UPDATE runs SET first = 1",
+        "DELETE FROM runs",
         "UPDATE subtrees SET hash = x'00'",
         "DELETE FROM subtrees",
     ] {
@@ -131,10 +162,7 @@ async fn the_database_refuses_changes_to_entries() {
             "{change}: {error}"
         );
     }
-    sqlx::query("UPDATE payloads SET bytes = NULL, salt = NULL WHERE idx = 0")
-        .execute(&mut raw)
-        .await
-        .unwrap();
+    sqlx::query("UPDATE payloads SET bytes = x'000000' WHERE first = 0").execute(&mut raw).await.unwrap();
 }
 
 #[tokio::test]
