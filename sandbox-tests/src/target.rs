@@ -51,6 +51,7 @@ pub enum Behaviour {
 }
 
 type Hook = Box<dyn Fn(&Seen) + Send + Sync>;
+type Answers = Box<dyn Fn(&Seen) -> u16 + Send + Sync>;
 
 struct State {
     well: bool,
@@ -64,6 +65,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     hook: Mutex<Option<Hook>>,
+    answers: Mutex<Option<Answers>>,
 }
 
 /// The service. It ends with its value.
@@ -94,8 +96,12 @@ impl Target {
             over: false,
             seen: Vec::new(),
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), hook: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            hook: Mutex::new(None),
+            answers: Mutex::new(None),
+        });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
@@ -138,6 +144,11 @@ impl Target {
         *self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
     }
 
+    /// Answers every POST with the status that this says; the service stays as it is.
+    pub fn answer_posts(&self, answers: impl Fn(&Seen) -> u16 + Send + Sync + 'static) {
+        *self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(answers));
+    }
+
     /// All POSTs that came, in the order in which they came.
     #[must_use]
     pub fn posts(&self) -> Vec<Seen> {
@@ -178,9 +189,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             hook(&seen);
         }
         let path = seen.path.clone();
+        let told = if post { told(shared, &seen) } else { None };
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(seen);
-        let (status, body) = if post {
+        let (status, body) = if let Some(status) = told {
+            (status, "as it was told".to_owned())
+        } else if post {
             if state.behaviour == Behaviour::Hold {
                 let waiting = shared.changed.wait_timeout_while(state, HELD, |state| !state.released);
                 state = waiting.unwrap_or_else(PoisonError::into_inner).0;
@@ -209,6 +223,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         stream.write_all(body.as_bytes())?;
     }
     Ok(())
+}
+
+/// The status that a POST is answered with, if that was said.
+fn told(shared: &Shared, seen: &Seen) -> Option<u16> {
+    let answers = shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers.as_ref().map(|answers| answers(seen))
 }
 
 /// Reads one request; `None` at the end of the connection.

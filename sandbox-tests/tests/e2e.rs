@@ -28,6 +28,7 @@ mod e2e {
     mod silences;
     mod standing;
     mod tamper;
+    mod undo;
     mod unplanned;
     mod views;
     mod windows;

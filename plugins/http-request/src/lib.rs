@@ -1,4 +1,5 @@
-//! Makes one HTTP request: `GET` and `HEAD` as readings, everything else as an effect.
+//! Makes one HTTP request: `GET` and `HEAD` as readings, everything else as an effect. Its undo is another request, if
+//! the input names one.
 //!
 //! This plugin is on the road that `make bench` measures: it parses its input once, hands the body on as it
 //! came, and allocates little besides.
@@ -7,10 +8,11 @@ mod input;
 #[cfg(test)]
 mod tests;
 
+use serde::de::IgnoredAny;
 use staunch_plugin::http::{Request, Response};
-use staunch_plugin::{Error, Host, Outcome, Remediation};
+use staunch_plugin::{Error, Host, Outcome, Remediation, Undo};
 
-use crate::input::{Body, Input};
+use crate::input::{Body, Input, Undo as ToUndo, UndoRequest};
 
 /// The remediation.
 #[derive(Debug)]
@@ -20,12 +22,7 @@ impl Remediation for HttpRequest {
     type Input = Input;
 
     fn remediate(input: Input, host: &Host) -> Result<Outcome, Error> {
-        if !(input.url.starts_with("http://") || input.url.starts_with("https://")) {
-            return Err(Error::invalid_input(format!(
-                "url must start with http:// or https://: {}",
-                input.url
-            )));
-        }
+        absolute(&input.url)?;
         let mut method = input.method;
         method.make_ascii_uppercase();
         let reading = matches!(method.as_str(), "GET" | "HEAD");
@@ -54,6 +51,58 @@ impl Remediation for HttpRequest {
     }
 }
 
+fn absolute(url: &str) -> Result<(), Error> {
+    if url.starts_with("http://") || url.starts_with("https://") {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!("url must start with http:// or https://: {url}")))
+}
+
+impl Undo for HttpRequest {
+    type Details = IgnoredAny;
+
+    fn undo(input: Input, _details: Option<IgnoredAny>, host: &Host) -> Result<String, Error> {
+        match input.undo {
+            Some(ToUndo::Request(request)) => take_back(*request, &input.url, host),
+            Some(ToUndo::Nothing(_)) => Ok("there is nothing to take back".to_owned()),
+            None => Err(Error::invalid_input(
+                "the runbook wants undo: say in the input what takes the request back (undo: { method, url }), or \
+                 that nothing does (undo: nothing)",
+            )),
+        }
+    }
+}
+
+/// Makes the request that takes another one back.
+fn take_back(request: UndoRequest, of: &str, host: &Host) -> Result<String, Error> {
+    absolute(&request.url)?;
+    let mut method = request.method;
+    method.make_ascii_uppercase();
+    if matches!(method.as_str(), "GET" | "HEAD") {
+        return Err(Error::invalid_input(format!(
+            "undo.method: {method} is a reading, and takes nothing back"
+        )));
+    }
+    let what = format!("{method} {}", request.url);
+    let mut undo = host.http().request(method, request.url);
+    for (name, value) in request.headers.0 {
+        undo = undo.header(name, value);
+    }
+    undo = match request.body {
+        None => undo,
+        Some(serde_json::Value::String(text)) => undo.body(text),
+        Some(json) => undo.json_text(json.to_string()),
+    };
+    if let Some(status) = request.expect_status.assumed() {
+        undo = undo.assume_status(status);
+    }
+    let answer = undo.because(format!("takes back the request to {of}")).send()?;
+    if !request.expect_status.accepts(answer.status) {
+        return Err(answer.unexpected(&request.expect_status.to_string()));
+    }
+    Ok(format!("{what}: {}", answer.status))
+}
+
 /// Text goes out as it is; any other JSON as its own text, with its content type.
 fn with_body<'h>(request: Request<'h>, body: Option<Body>) -> Result<Request<'h>, Error> {
     match body {
@@ -74,4 +123,4 @@ fn outcome(what: &str, answer: &Response, reading: bool) -> Outcome {
     outcome.with_details_text(["{\"status\":", status.as_str(), "}"].concat())
 }
 
-staunch_plugin::export!(HttpRequest);
+staunch_plugin::export!(HttpRequest with undo);

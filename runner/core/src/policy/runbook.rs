@@ -53,6 +53,8 @@ pub struct Runbook {
     pub verify: Option<Verify>,
     /// When what it did is taken back.
     pub undo: Undo,
+    /// The runbook that follows when this one did not fix it, and where the file says so.
+    pub next: Option<(String, Position)>,
     /// Whether it passes change freezes.
     pub safe: bool,
     /// Whether a run that has not done anything yet, or is between two effects, ends when its alert is over.

@@ -35,6 +35,7 @@ pub(super) fn created(queued: bool) -> Event {
         by: None,
         comment: None,
         decisions: Vec::new(),
+        flow: Default::default(),
     };
     event(Fact::RunCreated(leaf, Outside::Kept(outside)))
 }
@@ -72,6 +73,7 @@ pub(super) fn planned(urls: &[&str], asked: bool) -> Event {
         decisions: Vec::new(),
         log: Vec::new(),
         changes: Vec::new(),
+        undo: Vec::new(),
     };
     event(Fact::RunPlanned(leaf, Outside::Kept(outside)))
 }

@@ -51,6 +51,7 @@ impl Story {
             by: None,
             comment: None,
             decisions: Vec::new(),
+            flow: Default::default(),
         };
         story.tell(Fact::RunCreated(leaf, Outside::Kept(outside)));
         story.planned(urls, false);
@@ -99,6 +100,7 @@ impl Story {
             decisions: Vec::new(),
             log: Vec::new(),
             changes: Vec::new(),
+            undo: Vec::new(),
         };
         self.tell(Fact::RunPlanned(leaf, Outside::Kept(outside)));
     }
