@@ -58,6 +58,8 @@ struct State {
     behaviour: Behaviour,
     released: bool,
     over: bool,
+    /// The body of answers whose status was told.
+    body: String,
     seen: Vec<Seen>,
 }
 
@@ -94,6 +96,7 @@ impl Target {
             behaviour: Behaviour::Recover,
             released: false,
             over: false,
+            body: "as it was told".to_owned(),
             seen: Vec::new(),
         };
         let shared = Arc::new(Shared {
@@ -133,6 +136,11 @@ impl Target {
         self.state().behaviour = behaviour;
     }
 
+    /// Says with which body POSTs are answered whose status was said.
+    pub fn say(&self, body: &str) {
+        body.clone_into(&mut self.state().body);
+    }
+
     /// Lets everything that is held go on, now and later.
     pub fn release(&self) {
         self.state().released = true;
@@ -147,6 +155,17 @@ impl Target {
     /// Answers every POST with the status that this says; the service stays as it is.
     pub fn answer_posts(&self, answers: impl Fn(&Seen) -> u16 + Send + Sync + 'static) {
         *self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(answers));
+    }
+
+    /// Answers every POST with 200, and gets well only by one to this path.
+    pub fn cure(&self, path: &'static str) {
+        let shared = Arc::downgrade(&self.shared);
+        self.answer_posts(move |seen| {
+            if let Some(shared) = shared.upgrade().filter(|_| seen.path == path) {
+                shared.state.lock().unwrap_or_else(PoisonError::into_inner).well = true;
+            }
+            200
+        });
     }
 
     /// All POSTs that came, in the order in which they came.
@@ -193,7 +212,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(seen);
         let (status, body) = if let Some(status) = told {
-            (status, "as it was told".to_owned())
+            (status, state.body.clone())
         } else if post {
             if state.behaviour == Behaviour::Hold {
                 let waiting = shared.changed.wait_timeout_while(state, HELD, |state| !state.released);
@@ -204,7 +223,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
                     state.well = true;
                     (200, "restarted".to_owned())
                 }
-                Behaviour::Answer(status) => (status, "as it was told".to_owned()),
+                Behaviour::Answer(status) => (status, state.body.clone()),
                 Behaviour::Reset => return Ok(()),
                 Behaviour::Flood(bytes) => (200, "x".repeat(bytes)),
             }

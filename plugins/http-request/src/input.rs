@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use crate::keep::Keep;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
@@ -22,6 +24,8 @@ pub(crate) struct Input {
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) keep: Keep,
     #[serde(default)]
     pub(crate) undo: Option<Undo>,
 }

@@ -5,14 +5,16 @@
 //! came, and allocates little besides.
 
 mod input;
+mod keep;
 #[cfg(test)]
 mod tests;
 
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use staunch_plugin::http::{Request, Response};
 use staunch_plugin::{Error, Host, Outcome, Remediation, Undo};
 
 use crate::input::{Body, Input, Undo as ToUndo, UndoRequest};
+use crate::keep::Kept;
 
 /// The remediation.
 #[derive(Debug)]
@@ -42,12 +44,16 @@ impl Remediation for HttpRequest {
             if let Some(status) = input.expect_status.assumed() {
                 request = request.assume_status(status);
             }
+            if !input.keep.is_empty() {
+                request = request.assume_json(&keep::assumed(&input.keep));
+            }
             request.because(input.reason.unwrap_or_default()).send()?
         };
         if !input.expect_status.accepts(answer.status) {
             return Err(answer.unexpected(&input.expect_status.to_string()));
         }
-        Ok(outcome(&what, &answer, reading))
+        let kept = keep::take(&input.keep, &answer)?;
+        Ok(outcome(&what, &answer, reading, &kept))
     }
 }
 
@@ -58,12 +64,20 @@ fn absolute(url: &str) -> Result<(), Error> {
     Err(Error::invalid_input(format!("url must start with http:// or https://: {url}")))
 }
 
-impl Undo for HttpRequest {
-    type Details = IgnoredAny;
+/// What the request left for its undo.
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    #[serde(default)]
+    kept: Kept,
+}
 
-    fn undo(input: Input, _details: Option<IgnoredAny>, host: &Host) -> Result<String, Error> {
+impl Undo for HttpRequest {
+    type Details = Details;
+
+    fn undo(input: Input, details: Option<Details>, host: &Host) -> Result<String, Error> {
+        let kept = details.unwrap_or_default().kept;
         match input.undo {
-            Some(ToUndo::Request(request)) => take_back(*request, &input.url, host),
+            Some(ToUndo::Request(request)) => take_back(*request, &kept, &input.url, host),
             Some(ToUndo::Nothing(_)) => Ok("there is nothing to take back".to_owned()),
             None => Err(Error::invalid_input(
                 "the runbook wants undo: say in the input what takes the request back (undo: { method, url }), or \
@@ -74,8 +88,9 @@ impl Undo for HttpRequest {
 }
 
 /// Makes the request that takes another one back.
-fn take_back(request: UndoRequest, of: &str, host: &Host) -> Result<String, Error> {
-    absolute(&request.url)?;
+fn take_back(request: UndoRequest, kept: &Kept, of: &str, host: &Host) -> Result<String, Error> {
+    let url = keep::fill(&request.url, kept)?;
+    absolute(&url)?;
     let mut method = request.method;
     method.make_ascii_uppercase();
     if matches!(method.as_str(), "GET" | "HEAD") {
@@ -83,15 +98,15 @@ fn take_back(request: UndoRequest, of: &str, host: &Host) -> Result<String, Erro
             "undo.method: {method} is a reading, and takes nothing back"
         )));
     }
-    let what = format!("{method} {}", request.url);
-    let mut undo = host.http().request(method, request.url);
+    let what = format!("{method} {url}");
+    let mut undo = host.http().request(method, url);
     for (name, value) in request.headers.0 {
-        undo = undo.header(name, value);
+        undo = undo.header(name, keep::fill(&value, kept)?);
     }
     undo = match request.body {
         None => undo,
-        Some(serde_json::Value::String(text)) => undo.body(text),
-        Some(json) => undo.json_text(json.to_string()),
+        Some(serde_json::Value::String(text)) => undo.body(keep::fill(&text, kept)?),
+        Some(json) => undo.json_text(keep::fill(&json.to_string(), kept)?),
     };
     if let Some(status) = request.expect_status.assumed() {
         undo = undo.assume_status(status);
@@ -116,11 +131,14 @@ fn with_body<'h>(request: Request<'h>, body: Option<Body>) -> Result<Request<'h>
     }
 }
 
-fn outcome(what: &str, answer: &Response, reading: bool) -> Outcome {
+fn outcome(what: &str, answer: &Response, reading: bool, kept: &Kept) -> Outcome {
     let status = answer.status.to_string();
     let summary = [what, ": ", status.as_str()].concat();
     let outcome = if reading { Outcome::unchanged(summary) } else { Outcome::changed(summary) };
-    outcome.with_details_text(["{\"status\":", status.as_str(), "}"].concat())
+    if kept.is_empty() {
+        return outcome.with_details_text(["{\"status\":", status.as_str(), "}"].concat());
+    }
+    outcome.with_details_text(serde_json::json!({ "status": answer.status, "kept": kept }).to_string())
 }
 
 staunch_plugin::export!(HttpRequest with undo);

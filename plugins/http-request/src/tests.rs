@@ -183,3 +183,22 @@ fn what_takes_it_back_is_said_and_not_guessed() {
     }
     assert!(host.calls().is_empty());
 }
+
+#[test]
+fn what_is_kept_is_a_placeholder_in_the_plan_and_a_value_behind_it() {
+    let keep = crate::keep::Keep::from([
+        ("id".to_owned(), "/data/id".to_owned()),
+        ("odd".to_owned(), "/data/a~1b".to_owned()),
+    ]);
+    let assumed = crate::keep::assumed(&keep);
+    assert_eq!(assumed, json!({ "data": { "id": "{{staunch:id}}", "a/b": "{{staunch:odd}}" } }));
+    let input = json!({ "method": "POST", "url": URL, "keep": { "id": "/data/id" } });
+    let outcome = run(&answering(200, r#"{"data":{"id":7}}"#), &input).unwrap();
+    assert_eq!(outcome.details(), Some(r#"{"kept":{"id":"7"},"status":200}"#));
+    for body in ["{}", r#"{"data":{"id":null}}"#] {
+        assert_eq!(run(&answering(200, body), &input).unwrap_err().code(), "not-in-answer", "{body}");
+    }
+    let kept = crate::keep::Kept::from([("id".to_owned(), "7".to_owned())]);
+    assert_eq!(crate::keep::fill("/a/${id}/${id}?${", &kept).unwrap(), "/a/7/7?${");
+    assert_eq!(crate::keep::fill("/a/${other}", &kept).unwrap_err().code(), "invalid-input");
+}

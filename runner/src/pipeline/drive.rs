@@ -94,9 +94,18 @@ pub(super) fn given_up(reason: Reason, by: Option<&Person>, comment: Option<Stri
 pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start) {
     let mut result = road(&shared, &live, start).await;
     // A person may have given the run up between two steps, so that the next one was no longer legal: then the
-    // probes have the word.
-    if result.is_err() && live.look(|run| run.state == State::Verifying && run.given_up.is_some()).await {
-        result = finish(&shared, &live, Acted::Done, None).await;
+    // probes have the word, or the undo comes to its end.
+    let given_up = |run: &Run| match run.state {
+        State::Verifying if run.given_up.is_some() => Some(Acted::Done),
+        State::Undoing if run.undo.as_ref().is_some_and(|undo| undo.given_up.is_some()) => {
+            Some(Acted::Undoing)
+        }
+        _ => None,
+    };
+    if result.is_err()
+        && let Some(acted) = live.look(given_up).await
+    {
+        result = finish(&shared, &live, acted, None).await;
     }
     if let Err(error) = result {
         // A person may have ended the run between two steps: then there is nothing left to do.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use staunch_core::effect::{Access, Answer, Call, EffectStatus, Repeat};
+use staunch_core::effect::{Access, Answer, Call, Repeat};
 use staunch_core::event::{Event, Fact, Outside};
 use staunch_core::gate;
 use staunch_core::plan::Recorded;
@@ -139,14 +139,20 @@ impl History {
                 let from = self.calls.len().min(leaf.calls as usize);
                 self.set_aside.extend(self.calls.drain(from..));
             }
-            // The plugin is asked anew from its beginning; what was done is not done again.
-            Fact::StepRetried(leaf, _) if leaf.step == step => {
-                self.set_aside.extend(self.calls.drain(..).filter(Entry::is_done));
-                self.set_aside.retain(Entry::is_done);
-            }
+            Fact::StepRetried(leaf, _) if leaf.step == step => self.retried(),
             _ => {}
         }
         true
+    }
+
+    /// The plugin is asked anew from its beginning. What it did is not done again, but for the last effect: what came
+    /// of that made it fail.
+    fn retried(&mut self) {
+        if let Some(last) = self.calls.iter().rposition(|entry| entry.intent.is_some()) {
+            self.calls.remove(last);
+        }
+        self.set_aside.extend(self.calls.drain(..));
+        self.set_aside.retain(Entry::is_done);
     }
 
     fn call(&mut self, at: DateTime<Utc>, call: &Call, answer: &Answer, access: Access, fuel: u64) {
@@ -200,16 +206,18 @@ impl History {
         })
     }
 
-    /// The effects outside the plan that failed before the step was tried again: they keep their numbers, and so their
-    /// keys.
-    fn failed_outside(&self, step: &Step) -> Vec<(u32, Call)> {
-        let again = |effect: &EffectRecord| {
-            effect.assumed.is_none()
-                && effect.status == EffectStatus::Failed
-                && !self.calls.iter().any(|entry| entry.has_key(effect.key.as_deref()))
+    /// The effects outside the plan that are sent again because the step is tried again: they keep their numbers, and
+    /// so their keys.
+    fn sent_again(&self, step: &Step) -> Vec<(u32, Call)> {
+        let known = |effect: &EffectRecord| {
+            let mut all = self.calls.iter().chain(&self.set_aside);
+            all.any(|entry| entry.has_key(effect.key.as_deref()))
         };
-        let failed = (0u32..).zip(&step.effects).filter(|(_, effect)| step.retries > 0 && again(effect));
-        failed.filter_map(|(index, effect)| Some((index, effect.call.clone()?))).collect()
+        let again = |effect: &EffectRecord| {
+            step.retries > 0 && effect.assumed.is_none() && effect.key.is_some() && !known(effect)
+        };
+        let again = (0u32..).zip(&step.effects).filter(|(_, effect)| again(effect));
+        again.filter_map(|(index, effect)| Some((index, effect.call.clone()?))).collect()
     }
 
     /// What an execution of the step is fed with at `now`; an effect in doubt among `resends` is left to be sent
@@ -226,7 +234,7 @@ impl History {
                 again = Some(Again { index, call: recorded.call, sends, undone: resend.undone });
             }
         }
-        let failed = self.failed_outside(step);
+        let sent_again = self.sent_again(step);
         let old = |entry: &&Entry| now - entry.at > gate::READING_GOOD_FOR;
         let done = self.set_aside.into_iter().map(|entry| entry.recorded);
         let done =
@@ -237,7 +245,7 @@ impl History {
             done: done.collect(),
             again,
             outside: u32::try_from(outside).unwrap_or(u32::MAX),
-            failed,
+            sent_again,
             epoch: self.epoch,
         };
         Past { replay: self.calls.into_iter().map(|entry| entry.recorded).collect(), resume }

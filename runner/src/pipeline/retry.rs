@@ -1,7 +1,7 @@
 //! Tries a step again whose plugin failed and says that this may pass: as often as the runbook says, later each time.
 //!
-//! Nothing is done twice: the plugin is asked anew from its beginning, what was done is answered as it was, and what
-//! failed is sent with the key that it had.
+//! The plugin is asked anew from its beginning. What it did is answered as it was, but for the last effect, after which it
+//! failed: that is sent again with the idempotency key that it had.
 
 use std::sync::Arc;
 

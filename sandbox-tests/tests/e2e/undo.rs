@@ -241,6 +241,81 @@ fn steps_are_taken_back_in_reverse_when_one_fails_that_wants_it() {
     assert_eq!(states, ["returned", "plugin-error", "pending"], "{run:#}");
 }
 
+/// A runbook whose undo names the lock that its request made; the answer has this body.
+fn locking(stage: &Stage, body: &str) {
+    stage.target.behave(Behaviour::Answer(200));
+    stage.target.say(body);
+    let (address, verify) = (stage.target.address(), stage.verify().replace("within: 20s", "within: 300ms"));
+    let undo = format!("{{ method: POST, url: 'http://{address}/unlock/${{lock}}' }}");
+    let input =
+        format!("{{ method: POST, url: 'http://{address}/lock', keep: {{ lock: /id }}, undo: {undo} }}");
+    stage.home.runbook(
+        "lock-shop",
+        &format!(
+            "match: ['alertname=\"{ALERT}\"']\ntarget: '{{{{ labels.instance }}}}'\nautonomy: approve\n\
+             steps: [{{ plugin: http-request, input: {input} }}]\nundo: when-not-fixed\n{verify}"
+        ),
+    );
+}
+
+#[test]
+fn what_the_plan_assumed_is_filled_in_with_what_was_answered() {
+    let Some(stage) = Stage::bare() else { return };
+    locking(&stage, r#"{ "id": 7 }"#);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&firing());
+    let waiting = daemon.until(&id, "waiting");
+    let url = waiting["plan"]["undo"][0]["arguments"]["url"].as_str().unwrap();
+    assert!(url.ends_with("/unlock/{{staunch:lock}}"), "{url}");
+    let _run = daemon.approve(&stage.home.administrator, &waiting).expect(200);
+    let run = daemon.outcome(&id, "not-fixed");
+    assert_eq!(
+        (undo(&run), paths(&stage)),
+        (("done", vec!["done"]), vec!["/lock".to_owned(), "/unlock/7".to_owned()])
+    );
+}
+
+#[test]
+fn an_undo_that_differs_from_its_plan_parks_and_asks() {
+    let Some(stage) = Stage::bare() else { return };
+    locking(&stage, r#"{ "id": true }"#);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&firing());
+    let waiting = daemon.until(&id, "waiting");
+    let _run = daemon.approve(&stage.home.administrator, &waiting).expect(200);
+    let parked = daemon.until(&id, "parked");
+    assert_eq!(parked["reason"]["code"], "unplanned", "{parked:#}");
+    let url = |run: &Value, at: &str| run.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    assert!(url(&parked, "/question/call/arguments/url").ends_with("/unlock/true"), "{parked:#}");
+    assert_eq!(paths(&stage), ["/lock"], "what nobody approved was done");
+    let parked = until("there is a new plan", SOON, || {
+        let run = daemon.run(&id);
+        (run["plan"]["digest"] != waiting["plan"]["digest"]).then_some(run)
+    });
+    assert!(url(&parked, "/plan/undo/0/arguments/url").ends_with("/unlock/true"), "{parked:#}");
+    assert_eq!(daemon.approve(&stage.home.administrator, &waiting).status, 409);
+    daemon.kill();
+    let daemon = stage.home.serve();
+    let _run = daemon.approve(&stage.home.administrator, &daemon.until(&id, "parked")).expect(200);
+    let run = daemon.outcome(&id, "not-fixed");
+    assert_eq!(undo(&run).0, "done", "{run:#}");
+    assert_eq!(paths(&stage), ["/lock", "/unlock/true"]);
+}
+
+#[test]
+fn a_person_may_say_no_to_an_undo_that_differs() {
+    let Some(stage) = Stage::bare() else { return };
+    locking(&stage, r#"{ "id": true }"#);
+    let daemon = stage.home.serve();
+    let id = daemon.run_of(&firing());
+    let _run = daemon.approve(&stage.home.administrator, &daemon.until(&id, "waiting")).expect(200);
+    let _parked = daemon.until(&id, "parked");
+    let _run = daemon.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": "leave it" })).expect(200);
+    let run = daemon.outcome(&id, "not-fixed");
+    assert_eq!((undo(&run).0, paths(&stage)), ("skipped", vec!["/lock".to_owned()]));
+    assert!(run["undo"]["reason"]["message"].as_str().unwrap().contains("leave it"), "{run:#}");
+}
+
 #[test]
 fn a_runbook_that_wants_undo_needs_a_plugin_that_can() {
     let Some(stage) = stage("automatic", "when-not-fixed", "1s") else { return };
