@@ -151,7 +151,7 @@ impl History {
         if let Some(last) = self.calls.iter().rposition(|entry| entry.intent.is_some()) {
             self.calls.remove(last);
         }
-        self.set_aside.extend(self.calls.drain(..));
+        self.set_aside.append(&mut self.calls);
         self.set_aside.retain(Entry::is_done);
     }
 

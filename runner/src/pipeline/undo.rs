@@ -27,8 +27,11 @@ use crate::sandbox::{Ending, Mode};
 /// How long the word of whoever stopped a run is waited for.
 const STOPPED: Duration = Duration::from_millis(200);
 
-/// How often what has no event of its own is looked at while it waits: windows, and alerts that become stale.
+/// How often windows are looked at while one covers the run.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often an alert is looked at that may have become stale; of its end the run is told.
+const LOOK_AT_ALERT: Duration = Duration::from_secs(60);
 
 /// Decides what follows from how a run would end. The end, unless something is taken back first.
 pub(super) async fn after_verdict(
@@ -171,12 +174,15 @@ async fn wait_for_the_alert(
     live: &Arc<LiveRun>,
     turn: &mut Option<Turn>,
 ) -> Result<Result<(), Reason>, Interrupted> {
+    // Those that wait do not fill the queue.
+    let mut counted = None;
     loop {
         let waits = |run: &Run| run.undo.as_ref().is_some_and(|undo| undo.state == UndoState::Waiting);
         if !live.look(waits).await {
             return Ok(Ok(()));
         }
         drop(turn.take());
+        counted.get_or_insert_with(|| shared.waits());
         let alert = alert_now(shared, live).await;
         match live.look(|run| run.undo_waits_no_more(alert)).await {
             Some(Ok(())) => {
@@ -189,7 +195,7 @@ async fn wait_for_the_alert(
         }
         tokio::select! {
             () = live.woken() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(LOOK_AT_ALERT) => {}
         }
     }
 }
@@ -227,10 +233,7 @@ async fn take_back_step(
 ) -> Result<StepEnd, Interrupted> {
     let run = live.snapshot().await;
     let number = Run::undo_number(index);
-    let (step, back) = match (run.steps.get(index), run.step(number)) {
-        (Some(step), Some(back)) => (step, back),
-        _ => return Ok(StepEnd::Over),
-    };
+    let (Some(step), Some(back)) = (run.steps.get(index), run.step(number)) else { return Ok(StepEnd::Over) };
     let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest);
     let permit = gate::permit_undo(&run);
     let (plugin, permit) = match (plugin, permit) {

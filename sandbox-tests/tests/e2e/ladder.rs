@@ -113,7 +113,7 @@ fn a_rung_that_was_held_is_tried_when_it_may_be_also_after_a_power_cut() {
     let halt = daemon.halt(&json!({ "runbook": "two" }));
     let entry = daemon.alerts(&[firing()]).remove(0);
     let _run = daemon.outcome(&runs(&daemon, &entry, 1)[0], "not-fixed");
-    until("the next rung is refused", SOON, || daemon.why(&entry).contains("two is next").then_some(()));
+    until("the next rung is refused", SOON, || daemon.why(&entry).contains("and two is next").then_some(()));
     assert_eq!(daemon.decision(&entry, "halt")["subject"], "two");
     daemon.release(&halt);
     daemon.kill();

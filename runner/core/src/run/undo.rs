@@ -345,14 +345,15 @@ impl Run {
     fn undo_is(&mut self, at: DateTime<Utc>, state: UndoState, reason: Reason) {
         let Some(undo) = &mut self.undo else { return };
         undo.state = state;
-        undo.reason = Some(reason.clone());
         let (result, message) = match state {
             UndoState::Failed | UndoState::Skipped => {
                 (Passed::Refuse, format!("not undone: {}", reason.message))
             }
             _ => (Passed::Pass, format!("undo {}: {}", state.as_str(), reason.message)),
         };
-        let decision = Decision::new(at, Stage::Act, &self.runbook, result, reason.code, message);
+        let code = reason.code;
+        undo.reason = Some(reason);
+        let decision = Decision::new(at, Stage::Act, &self.runbook, result, code, message);
         self.trace(&[decision]);
     }
 
