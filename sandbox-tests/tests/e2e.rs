@@ -31,6 +31,7 @@ mod e2e {
     mod steps;
     mod tamper;
     mod undo;
+    mod undo_faults;
     mod unplanned;
     mod views;
     mod windows;

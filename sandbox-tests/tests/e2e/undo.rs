@@ -12,7 +12,7 @@ use super::stage::{ALERT, Stage};
 const OVER: &str = "2026-05-04T09:05:00Z";
 
 /// A shop that stays as it is whatever is posted, and a runbook `drain-shop` whose undo is another POST.
-fn stage(autonomy: &str, undo: &str, within: &str) -> Option<Stage> {
+pub(crate) fn stage(autonomy: &str, undo: &str, within: &str) -> Option<Stage> {
     let stage = Stage::bare()?;
     stage.target.behave(Behaviour::Answer(200));
     drain(&stage, autonomy, undo, within);
@@ -45,15 +45,15 @@ fn runbook(stage: &Stage, autonomy: &str, steps: &[(&str, &str)], more: &str) {
     );
 }
 
-fn firing() -> Firing {
+pub(crate) fn firing() -> Firing {
     Firing::new(ALERT, "shop-1")
 }
 
-fn paths(stage: &Stage) -> Vec<String> {
+pub(crate) fn paths(stage: &Stage) -> Vec<String> {
     stage.target.posts().into_iter().map(|seen| seen.path).collect()
 }
 
-fn undo(run: &Value) -> (&str, Vec<&str>) {
+pub(crate) fn undo(run: &Value) -> (&str, Vec<&str>) {
     let effects = run["undo"]["effects"].as_array().unwrap_or_else(|| panic!("{run:#}"));
     let statuses = effects.iter().map(|effect| effect["status"].as_str().unwrap()).collect();
     (run["undo"]["state"].as_str().unwrap(), statuses)
