@@ -467,7 +467,8 @@ impl Run {
             Fact::ReadingMade(leaf, _) => self.acts_in(leaf.step),
             Fact::CallDenied(leaf, _) => self.acts_in(leaf.step),
             Fact::StepEnded(leaf, _) => self.acts_in(leaf.step),
-            Fact::StepSkipped(..) | Fact::StepRetried(..) | Fact::RunVerifying(..) => state == Running,
+            Fact::StepSkipped(leaf, _) => self.acts_in(leaf.step),
+            Fact::StepRetried(..) | Fact::RunVerifying(..) => state == Running,
             Fact::EffectSettled(..) | Fact::ReadingChanged(..) => matches!(state, Running | Parked | Undoing),
             Fact::RunGivenUp(..) => matches!(state, Running | Parked | Waiting | Verifying | Undoing),
             Fact::RunParked(..) => matches!(state, Running | Verifying | Undoing),
@@ -588,8 +589,11 @@ impl Run {
         step.ending = Some(SKIPPED.to_owned());
         let plugin = step.plugin.clone();
         let why = outside.map_or(REMOVED, |o| o.message.as_str());
-        let message = format!("step {} is left out: {why}", number + 1);
-        self.trace(&[Decision::new(at, Stage::Act, &plugin, Passed::Pass, Code::Skipped, message)]);
+        let (code, message) = match number.checked_sub(UNDO_STEPS) {
+            Some(step) => (Code::NotUndone, format!("step {} stays as it is: {why}", step + 1)),
+            None => (Code::Skipped, format!("step {} is left out: {why}", number + 1)),
+        };
+        self.trace(&[Decision::new(at, Stage::Act, &plugin, Passed::Pass, code, message)]);
     }
 
     /// A step failed in a way that may pass.

@@ -50,7 +50,9 @@ impl Planned {
         };
         let mut decisions = decisions;
         let count = self.plan.effects();
-        let message = format!("planned {count} {}", if count == 1 { "effect" } else { "effects" });
+        let undo: usize = self.plan.undo.iter().map(|step| step.effects.len()).sum();
+        let undo = if undo == 0 { String::new() } else { format!(", and {undo} that would undo them") };
+        let message = format!("planned {count} {}{undo}", if count == 1 { "effect" } else { "effects" });
         let subject = self.plan.steps.first().map_or("", |step| step.plugin.as_str());
         decisions.insert(0, Decision::pass(self.at, Stage::Plan, subject, message));
         let outside = payload::RunPlanned {

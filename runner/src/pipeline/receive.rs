@@ -412,7 +412,7 @@ pub(super) fn new_run(
 
 /// Whether something can be taken back, where the runbook wants that.
 fn can_undo(runbook: &Runbook, plugins: &[Arc<Loaded>]) -> bool {
-    !Flow::of(runbook).wants_undo()
+    !runbook.wants_undo()
         || plugins.iter().any(|plugin| plugin.prepared().exports(crate::sandbox::Export::Undo))
 }
 

@@ -22,7 +22,7 @@ use super::job::{self, Part, Purpose};
 use super::live::{LiveRun, Wait};
 use super::shared::Shared;
 use super::turns::Turn;
-use crate::sandbox::{Ending, Mode};
+use crate::sandbox::{Ending, Export, Mode};
 
 /// How long the word of whoever stopped a run is waited for.
 const STOPPED: Duration = Duration::from_millis(200);
@@ -243,9 +243,11 @@ async fn take_back_step(
             return Ok(StepEnd::Ended);
         }
     };
-    if !plugin.prepared().exports(crate::sandbox::Export::Undo) {
-        let reason = Reason::new(Code::NoUndo, format!("{} cannot take back what it does", step.plugin));
-        live.record(vec![failed(index, reason)], Wait::Rides).await?;
+    if !plugin.prepared().exports(Export::Undo) {
+        let message = format!("{} cannot take back what it does", step.plugin);
+        let outside = payload::StepSkipped { message };
+        let fact = Fact::StepSkipped(event::StepSkipped { step: number }, Outside::Kept(outside));
+        live.record(vec![fact], Wait::Rides).await?;
         return Ok(StepEnd::Ended);
     }
     let events = shared.events_of(&run.id).await?;

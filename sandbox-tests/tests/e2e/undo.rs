@@ -332,6 +332,51 @@ fn a_runbook_that_wants_undo_needs_a_plugin_that_can() {
 }
 
 #[test]
+fn a_step_that_cannot_be_taken_back_stays_as_it_is_and_the_others_are_taken_back() {
+    let Some(mut home) = sandbox_tests::installation::Installation::with(&["http-request", "run-command"])
+    else {
+        return;
+    };
+    let target = sandbox_tests::target::Target::broken();
+    target.behave(Behaviour::Answer(200));
+    let address = target.address();
+    home.grants.push(format!("http-request: {{ http: {{ send: ['POST http://{address}/**'] }} }}"));
+    home.grants.push("run-command: { process: { run: ['/bin/true'] } }".to_owned());
+    home.probes = format!("http: {{ read: ['GET http://{address}/healthz'] }}");
+    home.configure();
+    let undo = format!("{{ method: POST, url: 'http://{address}/off' }}");
+    home.runbook(
+        "mixed",
+        &format!(
+            "match: ['alertname=\"{ALERT}\"']\ntarget: web-7\nautonomy: automatic\nundo: when-not-fixed\n\
+             steps:\n  - {{ plugin: http-request, input: {{ method: POST, url: 'http://{address}/on', undo: {undo} }} }}\n  \
+             - {{ plugin: run-command, effects: reversible, input: {{ program: /bin/true }} }}\n\
+             verify: {{ within: 300ms, stable_for: 0s, interval: 100ms, probes: [{{ http: {{ url: 'http://{address}/healthz' }} }}] }}\n"
+        ),
+    );
+    let checked = home.staunch(&["check"]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stderr.contains("this step stays as it is"), "{checked:?}");
+    let daemon = home.serve();
+    let id = daemon.run_of(&Firing::new(ALERT, "web-7"));
+    let run = until("it is decided", SOON, || {
+        let run = daemon.run(&id);
+        (run["state"] == "waiting" || run["state"] == "ended").then_some(run)
+    });
+    if run["state"] == "waiting" {
+        let _run = daemon.approve(&home.administrator, &run).expect(200);
+    }
+    let run = daemon.outcome(&id, "not-fixed");
+    let paths: Vec<String> = target.posts().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(
+        (paths, self::undo(&run)),
+        (vec!["/on".to_owned(), "/off".to_owned()], ("done", vec!["done"]))
+    );
+    let message = run["undo"]["reason"]["message"].as_str().unwrap();
+    assert!(message.contains("step 2 stays as it is"), "{message}");
+}
+
+#[test]
 fn a_plugin_without_undo_is_refused_by_name() {
     let Some(home) = sandbox_tests::installation::Installation::with(&["run-command"]) else { return };
     let steps = "steps: [{ plugin: run-command, input: { program: /bin/true } }]\n";

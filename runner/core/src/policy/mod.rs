@@ -35,7 +35,6 @@ pub use runbook::{
 };
 
 use crate::id::Digest;
-use crate::run::Flow;
 use crate::window::{self, Windows};
 use reader::Reader;
 
@@ -204,7 +203,7 @@ impl Policies {
     #[must_use]
     pub fn missing_undo(&self, without: &BTreeSet<String>) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for runbook in self.routing.runbooks().iter().filter(|runbook| Flow::of(runbook).wants_undo()) {
+        for runbook in self.routing.runbooks().iter().filter(|runbook| runbook.wants_undo()) {
             let cannot: Vec<&Step> =
                 runbook.steps.iter().filter(|step| without.contains(&step.plugin)).collect();
             let none_can = cannot.len() == runbook.steps.len();

@@ -209,6 +209,12 @@ impl Runbook {
         Ok(Some(target))
     }
 
+    /// Whether what it does may be taken back.
+    #[must_use]
+    pub fn wants_undo(&self) -> bool {
+        self.undo != Undo::Never || self.steps.iter().any(|step| step.on_failure == OnFailure::Undo)
+    }
+
     /// The input of one of its steps.
     ///
     /// # Errors

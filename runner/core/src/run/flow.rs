@@ -54,18 +54,16 @@ impl Flow {
     /// What a runbook says.
     #[must_use]
     pub fn of(runbook: &Runbook) -> Self {
-        let steps: Vec<StepFlow> = runbook
-            .steps
-            .iter()
-            .map(|step| StepFlow {
-                when: step.when.as_ref().map(|condition| condition.source().to_owned()),
-                retry: step.retry,
-                on_failure: step.on_failure,
-            })
-            .collect();
-        let silent = steps.iter().all(is_default);
-        let steps = if silent { Vec::new() } else { steps };
-        Self { undo: runbook.undo, steps, next: runbook.next.as_ref().map(|(name, _)| name.clone()) }
+        let silent = runbook.steps.iter().all(|step| {
+            step.when.is_none() && step.retry.is_none() && step.on_failure == OnFailure::default()
+        });
+        let steps = runbook.steps.iter().filter(|_| !silent).map(|step| StepFlow {
+            when: step.when.as_ref().map(|condition| condition.source().to_owned()),
+            retry: step.retry,
+            on_failure: step.on_failure,
+        });
+        let next = runbook.next.as_ref().map(|(name, _)| name.clone());
+        Self { undo: runbook.undo, steps: steps.collect(), next }
     }
 
     /// Whether nothing is said at all.

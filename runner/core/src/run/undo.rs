@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Run, State, Step, Verdict};
+use super::{Outcome, Run, SKIPPED, State, Step, Verdict};
 use crate::decision::{Code, Decision, Outcome as Passed, Reason, Stage};
 use crate::effect::{Effect, EffectStatus};
 use crate::event::{Fact, Outside, payload};
@@ -265,6 +265,9 @@ impl Run {
             }
             if back.ending.is_none() {
                 return NextUndo::Step(index);
+            }
+            if back.ending.as_deref() == Some(SKIPPED) {
+                summaries.push(format!("step {} stays as it is", index + 1));
             }
             let summary = back.result.as_ref().and_then(|result| result.get("summary")?.as_str());
             summaries.extend(summary.map(str::to_owned));
