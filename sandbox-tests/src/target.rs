@@ -51,12 +51,15 @@ pub enum Behaviour {
 }
 
 type Hook = Box<dyn Fn(&Seen) + Send + Sync>;
+type Answers = Box<dyn Fn(&Seen) -> u16 + Send + Sync>;
 
 struct State {
     well: bool,
     behaviour: Behaviour,
     released: bool,
     over: bool,
+    /// The body of answers whose status was told.
+    body: String,
     seen: Vec<Seen>,
 }
 
@@ -64,6 +67,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     hook: Mutex<Option<Hook>>,
+    answers: Mutex<Option<Answers>>,
 }
 
 /// The service. It ends with its value.
@@ -92,10 +96,15 @@ impl Target {
             behaviour: Behaviour::Recover,
             released: false,
             over: false,
+            body: "as it was told".to_owned(),
             seen: Vec::new(),
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), hook: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            hook: Mutex::new(None),
+            answers: Mutex::new(None),
+        });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
@@ -127,6 +136,11 @@ impl Target {
         self.state().behaviour = behaviour;
     }
 
+    /// Says with which body POSTs are answered whose status was said.
+    pub fn say(&self, body: &str) {
+        body.clone_into(&mut self.state().body);
+    }
+
     /// Lets everything that is held go on, now and later.
     pub fn release(&self) {
         self.state().released = true;
@@ -136,6 +150,22 @@ impl Target {
     /// Is called with every POST when it has come, before it is answered.
     pub fn on_post(&self, hook: impl Fn(&Seen) + Send + Sync + 'static) {
         *self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
+    }
+
+    /// Answers every POST with the status that this says; the service stays as it is.
+    pub fn answer_posts(&self, answers: impl Fn(&Seen) -> u16 + Send + Sync + 'static) {
+        *self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(answers));
+    }
+
+    /// Answers every POST with 200, and gets well only by one to this path.
+    pub fn cure(&self, path: &'static str) {
+        let shared = Arc::downgrade(&self.shared);
+        self.answer_posts(move |seen| {
+            if let Some(shared) = shared.upgrade().filter(|_| seen.path == path) {
+                shared.state.lock().unwrap_or_else(PoisonError::into_inner).well = true;
+            }
+            200
+        });
     }
 
     /// All POSTs that came, in the order in which they came.
@@ -178,9 +208,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             hook(&seen);
         }
         let path = seen.path.clone();
+        let told = if post { told(shared, &seen) } else { None };
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(seen);
-        let (status, body) = if post {
+        let (status, body) = if let Some(status) = told {
+            (status, state.body.clone())
+        } else if post {
             if state.behaviour == Behaviour::Hold {
                 let waiting = shared.changed.wait_timeout_while(state, HELD, |state| !state.released);
                 state = waiting.unwrap_or_else(PoisonError::into_inner).0;
@@ -190,7 +223,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
                     state.well = true;
                     (200, "restarted".to_owned())
                 }
-                Behaviour::Answer(status) => (status, "as it was told".to_owned()),
+                Behaviour::Answer(status) => (status, state.body.clone()),
                 Behaviour::Reset => return Ok(()),
                 Behaviour::Flood(bytes) => (200, "x".repeat(bytes)),
             }
@@ -209,6 +242,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         stream.write_all(body.as_bytes())?;
     }
     Ok(())
+}
+
+/// The status that a POST is answered with, if that was said.
+fn told(shared: &Shared, seen: &Seen) -> Option<u16> {
+    let answers = shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers.as_ref().map(|answers| answers(seen))
 }
 
 /// Reads one request; `None` at the end of the connection.

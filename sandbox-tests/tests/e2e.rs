@@ -15,6 +15,7 @@ mod e2e {
     mod gate;
     mod halts;
     mod kill_switch;
+    mod ladder;
     mod life;
     mod limits;
     mod races;
@@ -27,7 +28,10 @@ mod e2e {
     mod service;
     mod silences;
     mod standing;
+    mod steps;
     mod tamper;
+    mod undo;
+    mod undo_faults;
     mod unplanned;
     mod views;
     mod windows;

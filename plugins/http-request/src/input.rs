@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use crate::keep::Keep;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
@@ -22,6 +24,41 @@ pub(crate) struct Input {
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) keep: Keep,
+    #[serde(default)]
+    pub(crate) undo: Option<Undo>,
+}
+
+/// What takes the request back.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Undo {
+    /// Another request.
+    Request(Box<UndoRequest>),
+    /// There is nothing to take back.
+    Nothing(Nothing),
+}
+
+/// The request that takes another one back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UndoRequest {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) headers: Headers,
+    #[serde(default)]
+    pub(crate) body: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(crate) expect_status: Expected,
+}
+
+/// The one word.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Nothing {
+    Nothing,
 }
 
 /// JSON that is handed on as it came, neither parsed nor written anew.

@@ -147,3 +147,58 @@ fn refuses_what_is_no_request() {
         assert_eq!(error.code(), "invalid-input", "{input}");
     }
 }
+
+fn undo(host: &FakeHost, undo: &Value) -> Result<String, Error> {
+    let mut input = json!({ "method": "POST", "url": URL });
+    if !undo.is_null() {
+        input["undo"] = undo.clone();
+    }
+    let input = serde_json::from_str(&input.to_string()).map_err(|e| Error::invalid_input(e.to_string()))?;
+    <HttpRequest as staunch_plugin::Undo>::undo(input, None, host)
+}
+
+#[test]
+fn another_request_takes_it_back() {
+    let host = answering(200, "");
+    let back = json!({ "method": "post", "url": format!("{URL}/off"), "body": { "on": false } });
+    assert_eq!(undo(&host, &back).unwrap(), format!("POST {URL}/off: 200"));
+    let effects = host.effects();
+    assert_eq!((effects.len(), &effects[0].arguments["body"]), (1, &json!("{\"on\":false}")));
+    let broken = undo(&answering(500, "no"), &back).unwrap_err();
+    assert_eq!(broken.code(), "unexpected-status");
+}
+
+#[test]
+fn what_takes_it_back_is_said_and_not_guessed() {
+    let host = answering(200, "");
+    assert_eq!(undo(&host, &json!("nothing")).unwrap(), "there is nothing to take back");
+    for wrong in [
+        Value::Null,
+        json!("something"),
+        json!({ "method": "POST" }),
+        json!({ "method": "POST", "url": "x" }),
+        json!({ "method": "head", "url": URL }),
+    ] {
+        assert_eq!(undo(&host, &wrong).unwrap_err().code(), "invalid-input", "{wrong}");
+    }
+    assert!(host.calls().is_empty());
+}
+
+#[test]
+fn what_is_kept_is_a_placeholder_in_the_plan_and_a_value_behind_it() {
+    let keep = crate::keep::Keep::from([
+        ("id".to_owned(), "/data/id".to_owned()),
+        ("odd".to_owned(), "/data/a~1b".to_owned()),
+    ]);
+    let assumed = crate::keep::assumed(&keep);
+    assert_eq!(assumed, json!({ "data": { "id": "{{staunch:id}}", "a/b": "{{staunch:odd}}" } }));
+    let input = json!({ "method": "POST", "url": URL, "keep": { "id": "/data/id" } });
+    let outcome = run(&answering(200, r#"{"data":{"id":7}}"#), &input).unwrap();
+    assert_eq!(outcome.details(), Some(r#"{"kept":{"id":"7"},"status":200}"#));
+    for body in ["{}", r#"{"data":{"id":null}}"#] {
+        assert_eq!(run(&answering(200, body), &input).unwrap_err().code(), "not-in-answer", "{body}");
+    }
+    let kept = crate::keep::Kept::from([("id".to_owned(), "7".to_owned())]);
+    assert_eq!(crate::keep::fill("/a/${id}/${id}?${", &kept).unwrap(), "/a/7/7?${");
+    assert_eq!(crate::keep::fill("/a/${other}", &kept).unwrap_err().code(), "invalid-input");
+}

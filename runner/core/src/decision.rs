@@ -197,6 +197,8 @@ words! {
         Gate = "gate",
         /// What the plugin would do.
         Plan = "plan",
+        /// What became of the steps: left out, tried again, taken back, followed by another runbook.
+        Act = "act",
     }
 }
 
@@ -327,6 +329,18 @@ words! {
         NoProbe = "no-probe",
         /// The plugin did what it is for.
         Completed = "completed",
+        /// The runbook wants undo, and none of its plugins can take back what it does.
+        NoUndo = "no-undo",
+        /// The condition of the step does not hold.
+        Skipped = "skipped",
+        /// The step failed in a way that may pass, and is tried again.
+        Retried = "retried",
+        /// What was done is taken back, or will be.
+        Undone = "undone",
+        /// What was done is not taken back.
+        NotUndone = "not-undone",
+        /// The run did not fix it, and the runbook says what follows.
+        Next = "next",
     }
 }
 

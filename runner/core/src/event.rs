@@ -8,7 +8,6 @@
 //! up when a reader of an older version could go wrong.
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +18,9 @@ use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::halt::{Scope, ScopeKind};
 use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
-use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
+use crate::run::{
+    Approval, Ask, EffectRecord, Flow, Mode, Outcome, Passes, ProbeAnswer, UndoState, Verdict, VerifyPlan,
+};
 use crate::schedule::Occurrence;
 use crate::standing::Record;
 
@@ -45,85 +46,17 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// An event as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    /// The leaf, at most [`MAX_LEAF`] bytes.
-    pub leaf: Vec<u8>,
-    /// Salt and payload.
-    pub payload: Option<([u8; 16], Vec<u8>)>,
-}
-
-#[derive(Serialize)]
-struct LeafOut<'a, L: Serialize> {
-    v: u32,
-    at: &'a DateTime<Utc>,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<&'a RunId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<&'a AlertId>,
-    fact: &'a L,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Digest>,
-}
-
-#[derive(Deserialize)]
-struct LeafIn<'a> {
-    at: DateTime<Utc>,
-    kind: String,
-    run: Option<RunId>,
-    alert: Option<AlertId>,
-    #[serde(borrow)]
-    fact: &'a serde_json::value::RawValue,
-    payload: Option<Digest>,
-}
-
-/// The commitment to a payload.
-#[must_use]
-pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
-    Digest::of_parts(&[salt, bytes])
-}
-
 #[macro_use]
 mod words;
 mod error;
+mod leaf;
 mod outside;
 
+use leaf::{LeafIn, json_bytes, parse};
+
 pub use error::EventError;
+pub use leaf::{Encoded, commitment};
 pub use outside::Outside;
-
-fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EventError> {
-    serde_json::from_slice(bytes).map_err(EventError::Unreadable)
-}
-
-impl Event {
-    fn finish<L: Serialize>(
-        &self,
-        kind: &'static str,
-        fact: &L,
-        payload: Option<Vec<u8>>,
-        salt: [u8; 16],
-    ) -> Result<Encoded, EventError> {
-        let leaf = json_bytes(&LeafOut {
-            v: VERSION,
-            at: &self.at,
-            kind,
-            run: self.run.as_ref(),
-            alert: self.alert.as_ref(),
-            fact,
-            payload: payload.as_ref().map(|bytes| commitment(&salt, bytes)),
-        });
-        if leaf.len() > MAX_LEAF {
-            return Err(EventError::TooLong(leaf.len()));
-        }
-        Ok(Encoded { leaf, payload: payload.map(|bytes| (salt, bytes)) })
-    }
-}
 
 facts! {
     /// The daemon started to serve.
@@ -262,6 +195,9 @@ facts! {
             comment: Option<String>,
             /// What was decided before.
             decisions: Vec<Decision>,
+            /// How the steps follow each other, and what follows them.
+            #[serde(default, skip_serializing_if = "Flow::is_silent")]
+            flow: Flow,
         }
     }
     /// The run is planned now.
@@ -289,6 +225,9 @@ facts! {
             log: Vec<String>,
             /// What differs from the plan before it.
             changes: Vec<String>,
+            /// What would take the steps back, in the order in which that is done.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            undo: Vec<StepPlan>,
         }
     }
     /// A person approved the plan.
@@ -377,7 +316,7 @@ facts! {
     /// An effect is about to be done. Durable before it is.
     EffectIntended = "effect-intended" {
         leaf {
-            /// The step, from 0.
+            /// The step, from 0; the undo of step 0 is 1000, and so on.
             step: u32,
             /// The effect within the step, from 0.
             effect: u32,
@@ -504,6 +443,32 @@ facts! {
             log: Vec<String>,
         }
     }
+    /// A step is left out, because its condition does not hold.
+    StepSkipped = "step-skipped" {
+        leaf {
+            /// The step.
+            step: u32,
+        }
+        payload {
+            /// Why.
+            message: String,
+        }
+    }
+    /// A step failed in a way that may pass, and is tried again.
+    StepRetried = "step-retried" {
+        leaf {
+            /// The step.
+            step: u32,
+            /// Which retry, from 1.
+            retry: u32,
+            /// When.
+            due: DateTime<Utc>,
+        }
+        payload {
+            /// How it failed.
+            message: String,
+        }
+    }
     /// The run waits for people, after something may have been done.
     RunParked = "run-parked" {
         leaf {
@@ -552,6 +517,40 @@ facts! {
         payload {
             /// One sentence a probe.
             details: Vec<String>,
+        }
+    }
+    /// What the run did is taken back, and then it ends like this.
+    RunUndoing = "run-undoing" {
+        leaf {
+            /// How.
+            outcome: Outcome,
+            /// What the probes said.
+            verdict: Option<Verdict>,
+            /// Why it ends so.
+            code: Code,
+            /// Whether that waits until the alert is over.
+            waits: bool,
+        }
+        payload {
+            /// Why it ends so, in a sentence.
+            message: String,
+            /// Why it is taken back.
+            why: String,
+        }
+    }
+    /// The alert is over, and the undo that waited for that begins.
+    UndoBegun = "undo-begun" { leaf {} payload {} }
+    /// The undo came to its end.
+    UndoEnded = "undo-ended" {
+        leaf {
+            /// Where it stands.
+            state: UndoState,
+            /// Why.
+            code: Code,
+        }
+        payload {
+            /// Why, in a sentence.
+            message: String,
         }
     }
     /// The run is over. Nothing follows.

@@ -6,7 +6,7 @@ use crate::decision::{Code, Decision, Outcome, Reason, Stage};
 use crate::id::{Digest, RunId};
 use crate::limit::Stop;
 use crate::permit::{ActPermit, PlanPermit};
-use crate::run::{Mode, Run};
+use crate::run::{Mode, Run, State, UndoState};
 
 mod quorum;
 
@@ -189,6 +189,23 @@ pub fn permit_resumed(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reason
         Some(until) => Err(Reason::new(Code::Expired, format!("what was approved held until {until}"))),
         None => Ok(permit),
     }
+}
+
+/// Makes the permit to take back one step of a run: with the plan that covers run and undo. It is as bound to that plan
+/// as one that people approved: an undo that differs from what was planned is nobody's to judge but theirs.
+///
+/// # Errors
+/// When the run was never permitted, or its undo is not under way.
+pub fn permit_undo(run: &Run) -> Result<ActPermit, Reason> {
+    let permit = permit_again(run)?;
+    let under_way = run.undo.as_ref().is_some_and(|undo| undo.state == UndoState::Undoing);
+    if run.state != State::Undoing || !under_way {
+        return Err(Reason::new(Code::Internal, "the undo of the run is not under way"));
+    }
+    if let Some(held) = &run.held {
+        return Err(Reason::new(Code::TakenOver, format!("{} has it in hand", held.by)));
+    }
+    Ok(ActPermit::new(run.id.clone(), permit.plan(), true))
 }
 
 /// Lets the plugins of a run that was permitted to act look whether their fix worked; effects are refused by the

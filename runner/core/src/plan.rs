@@ -59,13 +59,23 @@ pub struct Plan {
     pub digest: Digest,
     /// One for each step of the runbook.
     pub steps: Vec<StepPlan>,
+    /// What would take the steps back, in the order in which that is done: the last step first. Empty where the
+    /// runbook wants no undo; else one for each step, without effects where its plugin has none to offer.
+    #[serde(default)]
+    pub undo: Vec<StepPlan>,
 }
 
 impl Plan {
     /// A plan and its digest.
     #[must_use]
     pub fn new(run: &RunId, runbook: &str, steps: Vec<StepPlan>) -> Self {
-        Self { digest: digest(run, runbook, &steps), steps }
+        Self::with_undo(run, runbook, steps, Vec::new())
+    }
+
+    /// As [`Plan::new`], with what would take the steps back.
+    #[must_use]
+    pub fn with_undo(run: &RunId, runbook: &str, steps: Vec<StepPlan>, undo: Vec<StepPlan>) -> Self {
+        Self { digest: digest(run, runbook, &steps, &undo), steps, undo }
     }
 
     /// How many effects it holds.
@@ -90,14 +100,24 @@ impl Plan {
             if before.input != step.input {
                 changes.push(format!("step {}: the input of {} changed", index + 1, step.plugin));
             }
-            changes.extend(effect_changes(index, &before.effects, &step.effects));
+            changes.extend(effect_changes(&format!("step {}", index + 1), &before.effects, &step.effects));
+        }
+        for index in 0..self.undo.len().max(earlier.undo.len()) {
+            let effects =
+                |plan: &Self| plan.undo.get(index).map(|step| step.effects.clone()).unwrap_or_default();
+            let step = self.steps.len().saturating_sub(index);
+            changes.extend(effect_changes(
+                &format!("undo of step {step}"),
+                &effects(earlier),
+                &effects(self),
+            ));
         }
         changes
     }
 }
 
-fn effect_changes(step: usize, before: &[PlannedEffect], after: &[PlannedEffect]) -> Vec<String> {
-    let place = |index: usize| format!("step {}, effect {}", step + 1, index + 1);
+fn effect_changes(step: &str, before: &[PlannedEffect], after: &[PlannedEffect]) -> Vec<String> {
+    let place = |index: usize| format!("{step}, effect {}", index + 1);
     let name = |effect: &PlannedEffect| {
         format!("{}.{} on {}", effect.call.capability, effect.call.function, effect.call.target)
     };
@@ -116,10 +136,18 @@ fn effect_changes(step: usize, before: &[PlannedEffect], after: &[PlannedEffect]
 }
 
 /// SHA-256 of the RFC 8785 JSON of `{v, run, runbook, steps: [{plugin_digest, input, effects: [{capability,
-/// function, target, arguments}]}], undo: []}`. Readings, reasons, keys, expiry and times are not in it.
+/// function, target, arguments}]}], undo: [...]}`, `undo` being like `steps`, the last step first. Readings, reasons,
+/// keys, expiry and times are not in it.
 #[must_use]
-pub fn digest(run: &RunId, runbook: &str, steps: &[StepPlan]) -> Digest {
-    let steps: Vec<Value> = steps
+pub fn digest(run: &RunId, runbook: &str, steps: &[StepPlan], undo: &[StepPlan]) -> Digest {
+    let (steps, undo) = (digested(steps), digested(undo));
+    let document =
+        json!({ "v": DIGEST_VERSION, "run": run, "runbook": runbook, "steps": steps, "undo": undo });
+    Digest::of(&canonical(&document))
+}
+
+fn digested(steps: &[StepPlan]) -> Vec<Value> {
+    steps
         .iter()
         .map(|step| {
             let effects: Vec<Value> = step
@@ -132,9 +160,7 @@ pub fn digest(run: &RunId, runbook: &str, steps: &[StepPlan]) -> Digest {
                 .collect();
             json!({ "plugin_digest": step.plugin_digest, "input": step.input, "effects": effects })
         })
-        .collect();
-    let document = json!({ "v": DIGEST_VERSION, "run": run, "runbook": runbook, "steps": steps, "undo": [] });
-    Digest::of(&canonical(&document))
+        .collect()
 }
 
 /// The RFC 8785 bytes of a JSON value.
@@ -184,6 +210,17 @@ impl Cover {
         let place = self.next + offset;
         self.next = place + 1;
         u32::try_from(place).ok()
+    }
+
+    /// Learns what the placeholders in other answers, assumed and real, really were.
+    #[must_use]
+    pub fn knowing<'a>(mut self, answers: impl IntoIterator<Item = (&'a Answer, &'a Answer)>) -> Self {
+        for pair in answers {
+            if let (Answer::Ok(assumed), Answer::Ok(real)) = pair {
+                bind(assumed, real, &mut self.bound);
+            }
+        }
+        self
     }
 
     /// Learns what the placeholders of the assumed answer at `place` really were.

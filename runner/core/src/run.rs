@@ -17,10 +17,14 @@ use crate::plan::StepPlan;
 use crate::policy::ReadyProbe;
 
 mod asking;
+mod flow;
 mod hands;
+mod undo;
 
 pub use asking::{Approval, Ask, AskDeputies, AskRung};
+pub use flow::{Flow, RETURNED, SKIPPED, StepFlow};
 pub use hands::{Glass, Held, Passes, Review};
+pub use undo::{AfterVerdict, AlertNow, NextUndo, Pending, UNDO_STEPS, UndoRecord, UndoState, by_a_person};
 
 /// Where a run is on its road.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -205,12 +209,23 @@ pub struct Step {
     pub input: Option<Value>,
     /// Planned ones first, in the plan's order, then those outside it.
     pub effects: Vec<EffectRecord>,
-    /// `returned`, `failed` or a trap's word, once its plugin came to its end.
+    /// `returned`, `skipped`, `failed` or a trap's word, once its plugin came to its end.
     pub ending: Option<String>,
     /// What it returned.
     pub result: Option<Value>,
     /// The error that it ended with.
     pub error: Option<String>,
+    /// How often it was tried again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// Not before then is it tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One execution of a runbook.
@@ -248,6 +263,12 @@ pub struct Run {
     pub reason: Option<Reason>,
     /// Its steps.
     pub steps: Vec<Step>,
+    /// How they follow each other, and what follows them.
+    #[serde(default, skip_serializing_if = "Flow::is_silent")]
+    pub flow: Flow,
+    /// What takes back what it does, where its runbook wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoRecord>,
     /// The plan's digest, once there is one.
     pub plan: Option<Digest>,
     /// When it was planned last.
@@ -332,6 +353,8 @@ impl Run {
             ending: None,
             result: None,
             error: None,
+            retries: 0,
+            retry_at: None,
         });
         Some(Self {
             id: id.clone(),
@@ -350,6 +373,8 @@ impl Run {
             verdict: None,
             reason: None,
             steps: steps.collect(),
+            flow: outside.map(|o| o.flow.clone()).unwrap_or_default(),
+            undo: None,
             plan: None,
             planned_at: None,
             ask: None,
@@ -388,9 +413,11 @@ impl Run {
             Fact::RunPlanned(leaf, outside) => self.planned(event.at, leaf, outside.get()),
             Fact::RunApproved(_, outside) => self.approvals.extend(outside.get().map(|o| o.approval.clone())),
             Fact::RunPermitted(leaf, _) => self.permitted(event.at, leaf.approved),
-            Fact::RunResumed(..) => self.state = State::Running,
+            Fact::RunResumed(..) => self.state = self.state_of_acting(),
             Fact::EffectIntended(leaf, outside) => {
-                self.acted_at = Some(event.at);
+                if leaf.step < UNDO_STEPS {
+                    self.acted_at = Some(event.at);
+                }
                 self.intended(leaf, outside.get());
             }
             Fact::EffectSettled(leaf, _) => {
@@ -406,6 +433,11 @@ impl Run {
             Fact::RunProbed(leaf, _) if leaf.baseline => self.baseline = Some(leaf.answers.clone()),
             Fact::RunEnded(leaf, outside) => self.ended(event.at, leaf, outside.get()),
             Fact::RunEscalated(leaf, _) => self.told = self.told.max(leaf.rung.saturating_add(1)),
+            Fact::StepSkipped(leaf, outside) => self.step_skipped(event.at, leaf.step, outside.get()),
+            Fact::StepRetried(leaf, outside) => self.step_retried(event.at, leaf, outside.get()),
+            Fact::RunUndoing(..) | Fact::UndoBegun(..) | Fact::UndoEnded(..) => {
+                self.apply_undo(event.at, &event.fact);
+            }
             fact => self.by_hand(event.at, fact),
         }
         Ok(())
@@ -413,7 +445,7 @@ impl Run {
 
     /// Which events may happen where: the whole state machine on one page.
     fn legal(&self, fact: &Fact) -> bool {
-        use State::{Ended, Parked, Planning, Queued, Running, Verifying, Waiting};
+        use State::{Ended, Parked, Planning, Queued, Running, Undoing, Verifying, Waiting};
         let state = self.state;
         if self.held.is_some() && hands::acts(fact) {
             return false;
@@ -424,14 +456,16 @@ impl Run {
             Fact::RunApproved(..) => matches!(state, Waiting | Parked),
             Fact::RunPermitted(..) => matches!(state, Planning | Waiting | Parked) && self.plan.is_some(),
             Fact::RunResumed(..) => state == Parked,
-            Fact::EffectIntended(..)
-            | Fact::ReadingMade(..)
-            | Fact::CallDenied(..)
-            | Fact::StepEnded(..)
-            | Fact::RunVerifying(..) => state == Running,
-            Fact::EffectSettled(..) | Fact::ReadingChanged(..) => matches!(state, Running | Parked),
-            Fact::RunGivenUp(..) => matches!(state, Running | Parked | Waiting | Verifying),
-            Fact::RunParked(..) => matches!(state, Running | Verifying),
+            Fact::EffectIntended(leaf, _) => self.acts_in(leaf.step) && !self.undo_given_up(leaf.step),
+            Fact::ReadingMade(leaf, _) => self.acts_in(leaf.step),
+            Fact::CallDenied(leaf, _) => self.acts_in(leaf.step),
+            Fact::StepEnded(leaf, _) => self.acts_in(leaf.step),
+            Fact::StepSkipped(leaf, _) => self.acts_in(leaf.step),
+            Fact::StepRetried(..) | Fact::RunVerifying(..) => state == Running,
+            Fact::EffectSettled(..) | Fact::ReadingChanged(..) => matches!(state, Running | Parked | Undoing),
+            Fact::RunGivenUp(..) => matches!(state, Running | Parked | Waiting | Verifying | Undoing),
+            Fact::RunParked(..) => matches!(state, Running | Verifying | Undoing),
+            Fact::RunUndoing(..) | Fact::UndoBegun(..) | Fact::UndoEnded(..) => self.legal_undo(fact),
             Fact::RunProbed(..) => matches!(state, Running | Verifying),
             Fact::RunEnded(..) => state != Ended,
             Fact::RunEscalated(leaf, _) => matches!(state, Waiting | Parked) && leaf.rung >= self.told,
@@ -466,6 +500,7 @@ impl Run {
         for (step, planned) in self.steps.iter_mut().zip(&outside.steps) {
             step.replan(planned);
         }
+        self.plan_undo(&outside.undo);
         self.trace(&outside.decisions);
         self.ask.clone_from(&outside.asked);
         if self.state == State::Parked {
@@ -485,13 +520,18 @@ impl Run {
             let granted = self.granted(at);
             self.trace(&[granted]);
         }
-        self.state = State::Running;
+        self.state = self.state_of_acting();
         self.approved = approved;
         self.approved_until = self.ask.as_ref().filter(|_| approved).map(|ask| ask.expires);
         self.started_at = self.started_at.or(Some(at));
         self.ask = None;
         self.question = None;
         self.reason = None;
+    }
+
+    /// The state in which it acts: in that of its undo, once that was decided.
+    fn state_of_acting(&self) -> State {
+        if self.undoes() { State::Undoing } else { State::Running }
     }
 
     /// Who let it act.
@@ -507,7 +547,7 @@ impl Run {
     }
 
     fn intended(&mut self, leaf: &crate::event::EffectIntended, outside: Option<&payload::EffectIntended>) {
-        let Some(step) = self.steps.get_mut(leaf.step as usize) else { return };
+        let Some(step) = self.step_mut(leaf.step) else { return };
         let index = leaf.effect as usize;
         if let Some(effect) = step.effects.get_mut(index) {
             effect.status = EffectStatus::Intended;
@@ -528,12 +568,41 @@ impl Run {
     }
 
     fn step_ended(&mut self, step: u32, ending: &str, outside: Option<&payload::StepEnded>) {
-        let Some(step) = self.steps.get_mut(step as usize) else { return };
+        let Some(step) = self.step_mut(step) else { return };
         step.ending = Some(ending.to_owned());
         if let Some(outside) = outside {
             step.result.clone_from(&outside.result);
             step.error.clone_from(&outside.error);
         }
+    }
+
+    /// The condition of a step does not hold.
+    fn step_skipped(&mut self, at: DateTime<Utc>, number: u32, outside: Option<&payload::StepSkipped>) {
+        let Some(step) = self.step_mut(number) else { return };
+        step.ending = Some(SKIPPED.to_owned());
+        let plugin = step.plugin.clone();
+        let why = outside.map_or(REMOVED, |o| o.message.as_str());
+        let (code, message) = match number.checked_sub(UNDO_STEPS) {
+            Some(step) => (Code::NotUndone, format!("step {} stays as it is: {why}", step + 1)),
+            None => (Code::Skipped, format!("step {} is left out: {why}", number + 1)),
+        };
+        self.trace(&[Decision::new(at, Stage::Act, &plugin, Passed::Pass, code, message)]);
+    }
+
+    /// A step failed in a way that may pass.
+    fn step_retried(
+        &mut self,
+        at: DateTime<Utc>,
+        leaf: &crate::event::StepRetried,
+        outside: Option<&payload::StepRetried>,
+    ) {
+        let Some(step) = self.step_mut(leaf.step) else { return };
+        step.retries = leaf.retry;
+        step.retry_at = Some(leaf.due);
+        let plugin = step.plugin.clone();
+        let error = outside.map_or(REMOVED, |o| o.message.as_str());
+        let message = format!("step {} is tried again (retry {}): {error}", leaf.step + 1, leaf.retry);
+        self.trace(&[Decision::new(at, Stage::Act, &plugin, Passed::Pass, Code::Retried, message)]);
     }
 
     fn parked(&mut self, at: DateTime<Utc>, code: Code, outside: Option<&payload::RunParked>) {
@@ -549,9 +618,13 @@ impl Run {
     /// Nobody waits for it any more. What was done is still looked at by the probes.
     fn give_up(&mut self, code: Code, outside: Option<&payload::RunGivenUp>) {
         let message = outside.map_or_else(|| REMOVED.to_owned(), payload::RunGivenUp::sentence);
-        self.given_up.get_or_insert_with(|| Reason::new(code, message));
+        let reason = Reason::new(code, message);
         self.ask = None;
         self.question = None;
+        if self.give_up_undo(&reason) {
+            return;
+        }
+        self.given_up.get_or_insert(reason);
         if self.state != State::Running {
             self.state = State::Verifying;
         }
@@ -559,7 +632,7 @@ impl Run {
 
     /// A planned effect that the broker refused when its turn came.
     fn denied(&mut self, step: u32, outside: Option<&payload::CallDenied>) {
-        let (Some(step), Some(outside)) = (self.steps.get_mut(step as usize), outside) else { return };
+        let (Some(step), Some(outside)) = (self.step_mut(step), outside) else { return };
         let planned = |effect: &&mut EffectRecord| {
             effect.status == EffectStatus::Planned && effect.call.as_ref() == Some(&outside.call)
         };
@@ -591,6 +664,9 @@ impl Run {
                 }
             }
         }
+        self.end_undo();
+        let next = self.says_next(at);
+        self.trace(next.as_slice());
     }
 
     fn trace(&mut self, decisions: &[Decision]) {
@@ -598,7 +674,7 @@ impl Run {
     }
 
     fn effect_mut(&mut self, step: u32, effect: u32) -> Option<&mut EffectRecord> {
-        self.steps.get_mut(step as usize)?.effects.get_mut(effect as usize)
+        self.step_mut(step)?.effects.get_mut(effect as usize)
     }
 
     /// Whether an effect was, or may have been, done.
@@ -619,8 +695,8 @@ impl Run {
     #[must_use]
     pub fn in_doubt(&self) -> Vec<(u32, u32)> {
         let mut places = Vec::new();
-        for (step, effects) in (0u32..).zip(self.steps.iter().map(|step| &step.effects)) {
-            for (index, effect) in (0u32..).zip(effects) {
+        for (step, numbered) in self.numbered() {
+            for (index, effect) in (0u32..).zip(&numbered.effects) {
                 if matches!(effect.status, EffectStatus::Intended | EffectStatus::Unknown) {
                     places.push((step, index));
                 }

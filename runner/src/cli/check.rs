@@ -189,6 +189,7 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     let registry = Registry::at(config.plugins.clone());
     let mut problems = Vec::new();
     let mut installed = BTreeSet::new();
+    let mut without_undo = BTreeSet::new();
     let now = Clock::machine().now();
     let listed = match registry.list() {
         Ok(listed) => listed,
@@ -211,10 +212,14 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
                     problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
                 }
                 problems.extend(inputs(policies, &plugin.name, &verified.manifest().input));
+                if !verified.interface().exports_plugin("undo") {
+                    without_undo.insert(plugin.name.clone());
+                }
             }
         }
     }
     problems.extend(policies.missing_plugins(&installed));
+    problems.extend(policies.missing_undo(&without_undo));
     problems
 }
 

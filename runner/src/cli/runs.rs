@@ -193,7 +193,20 @@ fn described(run: &Value) -> String {
         lines.push(format!("plan     {}", text("/plan/digest")));
         lines.push(text("/plan/summary"));
     }
-    for effect in run.get("effects").and_then(Value::as_array).into_iter().flatten() {
+    lines.extend(effects(run.get("effects")));
+    if run.pointer("/undo/state").is_some() {
+        let reason = run.pointer("/undo/reason/message").and_then(Value::as_str).map(safe);
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        lines.push(format!("undo     {}{reason}", text("/undo/state")));
+        lines.extend(effects(run.pointer("/undo/effects")));
+    }
+    lines.join("\n")
+}
+
+/// Effects, two lines each.
+fn effects(list: Option<&Value>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for effect in list.and_then(Value::as_array).into_iter().flatten() {
         let member =
             |name: &str| effect.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
         let arguments = effect.get("arguments").map_or_else(String::new, |value| safe(&value.to_string()));
@@ -207,7 +220,7 @@ fn described(run: &Value) -> String {
         ));
         lines.push(format!("           {arguments}"));
     }
-    lines.join("\n")
+    lines
 }
 
 /// Waits until a run has ended or waits for people.

@@ -178,16 +178,17 @@ pub(super) async fn plan(
     });
     if let (Value::Object(members), Some(planned)) = (&mut plan, planned) {
         members.insert("steps".to_owned(), json!(planned.steps));
+        members.insert("undo_steps".to_owned(), json!(planned.undo));
         members.insert("log".to_owned(), json!(planned.log));
         members.insert("changes".to_owned(), json!(planned.changes));
-        members.insert("readings".to_owned(), readings(&planned.steps));
+        members.insert("readings".to_owned(), readings(planned.steps.iter().chain(&planned.undo)));
     }
     Ok(Json(plan))
 }
 
 /// All readings; those behind a planned effect show the world without it.
-fn readings(steps: &[staunch_core::plan::StepPlan]) -> Value {
-    let readings = steps.iter().flat_map(|step| &step.readings).map(|reading| {
+fn readings<'a>(steps: impl Iterator<Item = &'a staunch_core::plan::StepPlan>) -> Value {
+    let readings = steps.flat_map(|step| &step.readings).map(|reading| {
         json!({
             "call": reading.call,
             "answer": reading.answer,

@@ -7,7 +7,7 @@ use staunch_core::decision::{Decision, Reason};
 use staunch_core::effect::Effect;
 use staunch_core::gate::Quorum;
 use staunch_core::record::AlertRecord;
-use staunch_core::run::{Run, Step};
+use staunch_core::run::{Run, Step, UndoRecord};
 use utoipa::ToSchema;
 
 use crate::people::TokenRecord;
@@ -46,7 +46,7 @@ pub struct RunShape {
     pub verdict: Option<String>,
     /// `{code, message}`.
     pub reason: Option<Value>,
-    /// `{digest, summary, effects}`; `null` before there is one.
+    /// `{digest, summary, effects, undo}`; `null` before there is one.
     pub plan: Option<Value>,
     /// All effects with their status.
     #[schema(value_type = Vec<Object>)]
@@ -54,6 +54,9 @@ pub struct RunShape {
     /// The steps, with their effects.
     #[schema(value_type = Vec<Object>)]
     pub steps: Vec<Value>,
+    /// What takes back what it does: `{state, reason, effects}`, `state` being one of `planned waiting undoing done
+    /// failed skipped`; `null` where none was planned.
+    pub undo: Option<Value>,
     /// `plan` or `act`.
     pub mode: String,
     /// Who started it by hand.
@@ -102,6 +105,7 @@ pub fn run(run: &Run) -> RunShape {
         plan: plan(run),
         effects: run.effects().iter().map(to_json).collect(),
         steps: run.steps.iter().map(step).collect(),
+        undo: run.undo.as_ref().map(undo),
         mode: to_json(&run.mode).as_str().unwrap_or_default().to_owned(),
         requested_by: run.by.clone(),
         gate: run.ask.as_ref().map(to_json),
@@ -152,29 +156,37 @@ fn step(step: &Step) -> Value {
         "effects": step.shown(),
         "result": step.result,
         "error": step.error,
+        "retries": step.retries,
     })
+}
+
+/// The undo, its effects in the order in which they are done.
+fn undo(undo: &UndoRecord) -> Value {
+    json!({ "state": undo.state.as_str(), "reason": undo.reason, "effects": undo.effects() })
 }
 
 /// The plan as an approver sees it: digest, a one-line summary, and its effects.
 #[must_use]
 pub fn plan(run: &Run) -> Option<Value> {
     let digest = run.plan?;
-    let planned: Vec<Effect> = run
-        .steps
-        .iter()
-        .flat_map(|step| step.shown().into_iter().zip(&step.effects))
-        .filter(|(_, record)| record.assumed.is_some())
-        .map(|(effect, _)| effect)
-        .collect();
+    let planned = |step: &Step| {
+        let shown = step.shown().into_iter().zip(&step.effects);
+        let planned = shown.filter(|(_, record)| record.assumed.is_some()).map(|(effect, _)| effect);
+        planned.collect::<Vec<Effect>>()
+    };
+    let effects: Vec<Effect> = run.steps.iter().flat_map(planned).collect();
+    let undo: Vec<Effect> =
+        run.undo.iter().flat_map(|undo| undo.steps.iter().rev()).flat_map(planned).collect();
     Some(json!({
         "digest": digest,
         "summary": summary(run),
-        "effects": planned,
+        "effects": effects,
+        "undo": undo,
         "planned_at": run.planned_at,
     }))
 }
 
-/// `Plan: 2 effects, 1 needs approval, 0 irreversible`.
+/// `Plan: 2 effects, 1 needs approval, 0 irreversible`; where there is an undo, `, 1 to undo them` behind it.
 #[must_use]
 pub fn summary(run: &Run) -> String {
     let planned: Vec<_> =
@@ -182,10 +194,12 @@ pub fn summary(run: &Run) -> String {
     let count = planned.len();
     let asks = if run.ask.is_some() || run.approved { count } else { 0 };
     let irreversible = if run.irreversible { count } else { 0 };
+    let undo = run.undo.as_ref().map(|undo| format!(", {} to undo them", undo.effects().len()));
     format!(
-        "Plan: {count} {}, {asks} {} approval, {irreversible} irreversible",
+        "Plan: {count} {}, {asks} {} approval, {irreversible} irreversible{}",
         if count == 1 { "effect" } else { "effects" },
         if asks == 1 { "needs" } else { "need" },
+        undo.unwrap_or_default(),
     )
 }
 

@@ -11,10 +11,11 @@ use staunch_core::plan::{Cover, PlannedEffect};
 use staunch_core::run::{EffectRecord, Outcome, Run, State, Step};
 
 use super::drive::{End, Interrupted, end, resumed};
-use super::history::{History, Past, Resend, past_of};
-use super::job::{self, Purpose};
+use super::history::{History, Past, Resend};
+use super::job::{self, Part, Purpose};
 use super::live::{LiveRun, Wait};
 use super::planning::{self, describe, lines, reading_changed};
+use super::retry;
 use super::rule;
 use super::shared::Shared;
 use crate::sandbox::{Ending, Mode, Report};
@@ -26,15 +27,20 @@ pub(super) enum Acted {
     Done,
     /// The run is parked.
     Parked,
+    /// What the run did is taken back.
+    Undoing,
     /// The run has ended.
     Over,
 }
 
-/// What came of one step.
-enum StepEnd {
-    Next,
-    Stop,
+/// What came of one step, or of its undo.
+#[derive(Debug)]
+pub(super) enum StepEnd {
+    /// It is written down how its plugin came to its end; the run says what follows.
+    Ended,
+    /// The run is parked.
     Parked,
+    /// The run has ended.
     Over,
 }
 
@@ -49,17 +55,18 @@ pub(super) async fn act(
     let run = live.snapshot().await;
     let events = if resends.is_some() { shared.events_of(&run.id).await? } else { Vec::new() };
     let resends = resends.unwrap_or_default();
-    let permits = permit.split(run.steps.len());
-    for ((index, permit), step) in permits.into_iter().enumerate().zip(&run.steps) {
-        if step.ending.is_some() {
+    for permit in permit.split(run.steps.len()) {
+        let run = live.snapshot().await;
+        let Some(index) = run.next_step() else { break };
+        if let Some(fact) = left_out(live, &run, index) {
+            live.record(vec![fact], Wait::Rides).await?;
             continue;
         }
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let resends: Vec<Resend> = resends.iter().copied().filter(|resend| resend.step == number).collect();
-        let past = History::of(&events, &run, number).past(step, shared.now(), &resends);
+        let past = History::of(&events, &run, number).past(&run.steps[index], shared.now(), &resends);
         match act_step(shared, live, index, permit, past).await? {
-            StepEnd::Next => {}
-            StepEnd::Stop => break,
+            StepEnd::Ended => {}
             StepEnd::Parked => return Ok(Acted::Parked),
             StepEnd::Over => return Ok(Acted::Over),
         }
@@ -67,6 +74,24 @@ pub(super) async fn act(
     Ok(Acted::Done)
 }
 
+/// The fact that a step is not done, because its condition does not hold, or cannot be told.
+fn left_out(live: &LiveRun, run: &Run, index: usize) -> Option<Fact> {
+    let step = u32::try_from(index).unwrap_or(u32::MAX);
+    match run.wants_step(index, live.about()) {
+        Ok(true) => None,
+        Ok(false) => {
+            let message = format!("{:?} does not hold", run.condition(index).unwrap_or_default());
+            let outside = payload::StepSkipped { message };
+            Some(Fact::StepSkipped(event::StepSkipped { step }, Outside::Kept(outside)))
+        }
+        Err(error) => {
+            let code = Code::Template.as_str();
+            Some(step_ended(step, code, 0, None, Some(error.to_string()), Vec::new()))
+        }
+    }
+}
+
+/// Executes a step, and again where it failed in a way that may pass and the runbook says so.
 async fn act_step(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
@@ -74,24 +99,51 @@ async fn act_step(
     permit: ActPermit,
     past: Past,
 ) -> Result<StepEnd, Interrupted> {
+    let (mut permit, mut past) = (permit, past);
+    // A restart may have come between a failure and its retry.
+    retry::wait(shared, live, index).await;
+    loop {
+        if let Some(ended) = try_step(shared, live, index, permit, past).await? {
+            return Ok(ended);
+        }
+        (permit, past) = match retry::again(shared, live, index).await? {
+            Ok(again) => again,
+            Err(ended) => return Ok(ended),
+        };
+    }
+}
+
+/// Executes a step once. `None`: it is tried again.
+async fn try_step(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    index: usize,
+    permit: ActPermit,
+    past: Past,
+) -> Result<Option<StepEnd>, Interrupted> {
     let run = live.snapshot().await;
     let step = &run.steps[index];
     let plugin = match shared.plugins.exactly(&step.plugin, step.plugin_digest) {
         Ok(plugin) => plugin,
-        Err(reason) => return fail(live, &run, reason).await,
+        Err(reason) => return fail(live, &run, reason).await.map(Some),
     };
     let planned = planned_effects(step);
     let count = u32::try_from(planned.len()).unwrap_or(u32::MAX);
     let mode = Mode::Act { cover: Cover::new(planned), planned: count };
-    let job = match job::make(shared, live, &run, index, &plugin, Purpose::Act(past), mode) {
+    let part = Part::Step(index);
+    let job = match job::make(shared, live, &run, &part, &plugin, Purpose::Act(past), mode) {
         Ok(job) => job,
         Err(over) => {
             end(live, over).await?;
-            return Ok(StepEnd::Over);
+            return Ok(Some(StepEnd::Over));
         }
     };
     let report = shared.execute(Permit::Act(permit), job).await;
-    after_step(shared, live, index, report).await
+    if let Some(fact) = retry::due(shared, live, &run, index, &report.ending) {
+        live.record(vec![fact], Wait::Durable).await?;
+        return Ok(None);
+    }
+    after_step(shared, live, &part, report).await.map(Some)
 }
 
 /// The effects that the plan holds for a step.
@@ -110,30 +162,28 @@ pub(super) fn planned_effects(step: &Step) -> Vec<PlannedEffect> {
 async fn fail(live: &LiveRun, run: &Run, reason: Reason) -> Result<StepEnd, Interrupted> {
     if run.touched_the_world() {
         // The probes have the word about what was done; the reason stands with the step.
-        let step = run.steps.iter().position(|step| step.ending.is_none()).unwrap_or_default();
-        let number = u32::try_from(step).unwrap_or(u32::MAX);
-        let fact = step_ended(number, reason.code.as_str(), 0, None, Some(reason.message), Vec::new());
+        let fact = step_ended(run.at_step(), reason.code.as_str(), 0, None, Some(reason.message), Vec::new());
         live.record(vec![fact], Wait::Rides).await?;
-        return Ok(StepEnd::Stop);
+        return Ok(StepEnd::Ended);
     }
     end(live, End::because(Outcome::Refused, reason)).await?;
     Ok(StepEnd::Over)
 }
 
-/// Writes down how a step's plugin came to its end, and says how the run goes on.
-async fn after_step(
+/// Writes down how the plugin of a step, or of its undo, came to its end, and says how the run goes on.
+pub(super) async fn after_step(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
-    index: usize,
+    part: &Part,
     report: Report,
 ) -> Result<StepEnd, Interrupted> {
     let log = lines(&report.log, report.log_dropped);
-    let number = u32::try_from(index).unwrap_or(u32::MAX);
+    let number = part.number();
     match report.ending {
         Ending::Returned(result) => {
             let fact = step_ended(number, "returned", report.fuel, Some(result), None, log);
             live.record(vec![fact], Wait::Rides).await?;
-            Ok(StepEnd::Next)
+            Ok(StepEnd::Ended)
         }
         Ending::Parked { call, reason } => {
             let question = EffectRecord {
@@ -150,7 +200,7 @@ async fn after_step(
         }
         ending @ Ending::ReadingChanged { .. } => {
             let (code, message) = describe(&ending);
-            let changed = reading_changed(index, &ending);
+            let changed = reading_changed(number, &ending);
             live.record(changed.into_iter().collect(), Wait::Rides).await?;
             ask_anew(shared, live, Reason::new(code, message), Question::WhereThereIsOne).await?;
             Ok(StepEnd::Parked)
@@ -168,12 +218,13 @@ async fn after_step(
             let (code, message) = describe(&ending);
             let fact = step_ended(number, code.as_str(), report.fuel, None, Some(message), log);
             live.record(vec![fact], Wait::Rides).await?;
-            Ok(StepEnd::Stop)
+            Ok(StepEnd::Ended)
         }
     }
 }
 
-fn step_ended(
+/// The fact that the plugin of a step came to its end.
+pub(super) fn step_ended(
     step: u32,
     ending: &str,
     fuel: u64,
@@ -211,9 +262,8 @@ pub(super) async fn ask_anew(
     reason: Reason,
     question: Question,
 ) -> Result<(), Interrupted> {
-    let unended = |run: &Run| run.steps.iter().position(|step| step.ending.is_none());
-    let step = live.look(unended).await.unwrap_or_default();
-    park(live, u32::try_from(step).unwrap_or(u32::MAX), reason.code, reason.message, None).await?;
+    let step = live.look(Run::at_step).await;
+    park(live, step, reason.code, reason.message, None).await?;
     plan_anew(shared, live, question).await.map(drop)
 }
 
@@ -230,8 +280,7 @@ async fn plan_anew(
         Err(reason) => return fail(live, &run, reason).await,
     };
     let events = shared.events_of(&run.id).await?;
-    let done = past_of(&events, &run, shared.now());
-    let planned = match planning::plan_after(shared, live, &run, permit, done).await {
+    let planned = match planning::plan_again(shared, live, &run, permit, &events).await {
         Ok(planned) => planned,
         Err(over) => {
             // It stays parked: a person can reject it, and what was done is told by its effects.
@@ -256,7 +305,7 @@ async fn plan_anew(
 /// have the word.
 pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Option<End> {
     use staunch_core::policy::PluginKind;
-    let failed = run.steps.iter().find(|step| step.ending.as_deref().is_some_and(|word| word != "returned"));
+    let failed = run.failed_step();
     let code = failed.and_then(|step| step.ending.as_deref()?.parse::<Code>().ok());
     let message = failed.and_then(|step| step.error.clone());
     if let Some(reason) = run.given_up.clone().filter(|_| !run.touched_the_world()) {
@@ -273,7 +322,8 @@ pub(super) fn conclude(run: &Run, kind: staunch_core::policy::PluginKind) -> Opt
         };
     }
     if let Some(code) = code {
-        let outcome = if code == Code::Halt { Outcome::Cancelled } else { Outcome::Failed };
+        let unwanted = matches!(code, Code::Halt | Code::NoLongerNeeded);
+        let outcome = if unwanted { Outcome::Cancelled } else { Outcome::Failed };
         return Some(End::new(outcome, code, message.unwrap_or_default()));
     }
     let tried = run

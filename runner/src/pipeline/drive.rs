@@ -20,11 +20,13 @@ use super::doubt;
 use super::escalation;
 use super::history::Resend;
 use super::hold;
+use super::ladder;
 use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
 use super::rule::{self, Ruling};
 use super::shared::{Shared, Waits};
 use super::turns::{Place, Turn};
+use super::undo;
 use super::verification;
 
 /// Why a run cannot be driven on: it stays as it is in the journal, and the next start takes it up again.
@@ -45,6 +47,8 @@ pub(super) enum Start {
     Parked,
     /// Its probes are being watched.
     Verifying,
+    /// What it did is being taken back.
+    Undoing,
 }
 
 /// What ends a run, and how.
@@ -90,9 +94,18 @@ pub(super) fn given_up(reason: Reason, by: Option<&Person>, comment: Option<Stri
 pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start) {
     let mut result = road(&shared, &live, start).await;
     // A person may have given the run up between two steps, so that the next one was no longer legal: then the
-    // probes have the word.
-    if result.is_err() && live.look(|run| run.state == State::Verifying && run.given_up.is_some()).await {
-        result = finish(&shared, &live, Acted::Done, None).await;
+    // probes have the word, or the undo comes to its end.
+    let given_up = |run: &Run| match run.state {
+        State::Verifying if run.given_up.is_some() => Some(Acted::Done),
+        State::Undoing if run.undo.as_ref().is_some_and(|undo| undo.given_up.is_some()) => {
+            Some(Acted::Undoing)
+        }
+        _ => None,
+    };
+    if result.is_err()
+        && let Some(acted) = live.look(given_up).await
+    {
+        result = finish(&shared, &live, acted, None).await;
     }
     if let Err(error) = result {
         // A person may have ended the run between two steps: then there is nothing left to do.
@@ -102,6 +115,7 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start)
         }
     }
     shared.forget(&live).await;
+    ladder::climb(&shared, &live).await;
 }
 
 async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result<(), Interrupted> {
@@ -150,6 +164,7 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
             Acted::Parked
         }
         Start::Verifying => Acted::Done,
+        Start::Undoing => undo::take_up(shared, live, &mut turn).await?,
     };
     finish(shared, live, acted, turn).await
 }
@@ -348,7 +363,7 @@ async fn wait_for_people(
     loop {
         halts.borrow_and_update();
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
-        if matches!(state, State::Ended | State::Verifying) {
+        if matches!(state, State::Ended | State::Verifying | State::Undoing) {
             return Ok(None);
         }
         if state == State::Waiting && shared.alert_is_over(live).await {
@@ -524,19 +539,24 @@ async fn finish(
                 acted = parked(shared, live, &mut turn).await?;
             }
             Acted::Done => {
-                let over = verification::verify(shared, live).await?;
-                if let Some(over) = over {
-                    end(live, over).await?;
+                let Some(over) = verification::verify(shared, live).await? else { return Ok(()) };
+                if let Some(over) = undo::after_verdict(shared, live, over).await? {
+                    return end(live, over).await;
                 }
-                return Ok(());
+                acted = Acted::Undoing;
             }
+            Acted::Undoing => acted = undo::take_back(shared, live, &mut turn, &[]).await?,
         }
     }
 }
 
-/// Whether a run that people no longer decide about has ended, or is for the probes to judge.
+/// Whether a run that people no longer decide about has ended, has an undo to be ended, or is for the probes to judge.
 async fn over_or_done(live: &LiveRun) -> Acted {
-    if live.look(|run| run.state).await == State::Ended { Acted::Over } else { Acted::Done }
+    match live.look(|run| run.state).await {
+        State::Ended => Acted::Over,
+        State::Undoing => Acted::Undoing,
+        _ => Acted::Done,
+    }
 }
 
 /// The fact that a parked run goes on.
@@ -558,8 +578,8 @@ async fn parked(
         if run.state == State::Ended {
             return Ok(Acted::Over);
         }
-        if run.state == State::Verifying {
-            return Ok(Acted::Done);
+        if matches!(run.state, State::Verifying | State::Undoing) {
+            return Ok(over_or_done(live).await);
         }
         if run.state == State::Running {
             drop(waits);
@@ -569,6 +589,11 @@ async fn parked(
         let doubt = !run.in_doubt().is_empty();
         if run.ask.is_some() && !doubt {
             return match wait_for_people(shared, live, turn, waits).await? {
+                Some(permit) if live.look(Run::undoes).await => {
+                    // The undo has permits of its own, one for each step.
+                    drop(permit);
+                    Ok(Acted::Undoing)
+                }
                 Some(permit) => act::act(shared, live, permit, Some(&[])).await,
                 None => Ok(over_or_done(live).await),
             };

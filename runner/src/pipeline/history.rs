@@ -7,7 +7,7 @@ use staunch_core::effect::{Access, Answer, Call, Repeat};
 use staunch_core::event::{Event, Fact, Outside};
 use staunch_core::gate;
 use staunch_core::plan::Recorded;
-use staunch_core::run::{Run, Step};
+use staunch_core::run::{EffectRecord, Run, Step};
 
 use crate::sandbox::{Again, Resume, access_of};
 
@@ -62,6 +62,11 @@ struct Intent {
 }
 
 impl Entry {
+    /// Whether it is an effect that was done.
+    fn is_done(&self) -> bool {
+        self.intent.is_some() && self.recorded.answer.as_ref().is_some_and(Answer::is_ok)
+    }
+
     fn has_key(&self, key: Option<&str>) -> bool {
         self.intent.as_ref().is_some_and(|intent| Some(intent.key.as_str()) == key)
     }
@@ -96,7 +101,7 @@ impl History {
                 break;
             }
         }
-        history.number(run.steps.get(step as usize));
+        history.number(run.step(step));
         history
     }
 
@@ -123,7 +128,7 @@ impl History {
                 self.intended(event.at, &outside.call, leaf.fuel, intent);
             }
             Fact::EffectSettled(leaf, Outside::Kept(outside)) if leaf.step == step => {
-                let effects = then.steps.get(step as usize).map(|step| step.effects.as_slice());
+                let effects = then.step(step).map(|step| step.effects.as_slice());
                 let record = effects.unwrap_or_default().get(leaf.effect as usize);
                 let key = record.and_then(|record| record.key.as_deref());
                 if let Some(entry) = self.entry(key) {
@@ -134,9 +139,20 @@ impl History {
                 let from = self.calls.len().min(leaf.calls as usize);
                 self.set_aside.extend(self.calls.drain(from..));
             }
+            Fact::StepRetried(leaf, _) if leaf.step == step => self.retried(),
             _ => {}
         }
         true
+    }
+
+    /// The plugin is asked anew from its beginning. What it did is not done again, but for the last effect: what came
+    /// of that made it fail.
+    fn retried(&mut self) {
+        if let Some(last) = self.calls.iter().rposition(|entry| entry.intent.is_some()) {
+            self.calls.remove(last);
+        }
+        self.set_aside.append(&mut self.calls);
+        self.set_aside.retain(Entry::is_done);
     }
 
     fn call(&mut self, at: DateTime<Utc>, call: &Call, answer: &Answer, access: Access, fuel: u64) {
@@ -172,6 +188,12 @@ impl History {
         }
     }
 
+    /// What the effects of the step were answered, by their places.
+    pub(super) fn answers(&self) -> impl Iterator<Item = (u32, &Answer)> {
+        let all = self.calls.iter().chain(&self.set_aside).map(|entry| &entry.recorded);
+        all.filter_map(|recorded| Some((recorded.index?, recorded.answer.as_ref()?)))
+    }
+
     /// What is known of the effect in doubt at this place.
     pub(super) fn doubt(&self, effect: u32) -> Option<Doubt> {
         let entry = self.calls.iter().find(|entry| entry.recorded.index == Some(effect))?;
@@ -182,6 +204,20 @@ impl History {
             repeat: intent.repeat,
             sends: intent.sends,
         })
+    }
+
+    /// The effects outside the plan that are sent again because the step is tried again: they keep their numbers, and
+    /// so their keys.
+    fn sent_again(&self, step: &Step) -> Vec<(u32, Call)> {
+        let known = |effect: &EffectRecord| {
+            let mut all = self.calls.iter().chain(&self.set_aside);
+            all.any(|entry| entry.has_key(effect.key.as_deref()))
+        };
+        let again = |effect: &EffectRecord| {
+            step.retries > 0 && effect.assumed.is_none() && effect.key.is_some() && !known(effect)
+        };
+        let again = (0u32..).zip(&step.effects).filter(|(_, effect)| again(effect));
+        again.filter_map(|(index, effect)| Some((index, effect.call.clone()?))).collect()
     }
 
     /// What an execution of the step is fed with at `now`; an effect in doubt among `resends` is left to be sent
@@ -198,6 +234,7 @@ impl History {
                 again = Some(Again { index, call: recorded.call, sends, undone: resend.undone });
             }
         }
+        let sent_again = self.sent_again(step);
         let old = |entry: &&Entry| now - entry.at > gate::READING_GOOD_FOR;
         let done = self.set_aside.into_iter().map(|entry| entry.recorded);
         let done =
@@ -208,6 +245,7 @@ impl History {
             done: done.collect(),
             again,
             outside: u32::try_from(outside).unwrap_or(u32::MAX),
+            sent_again,
             epoch: self.epoch,
         };
         Past { replay: self.calls.into_iter().map(|entry| entry.recorded).collect(), resume }

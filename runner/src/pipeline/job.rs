@@ -26,6 +26,32 @@ pub(super) enum Purpose {
     Verify,
 }
 
+/// Which part of a run is executed.
+#[derive(Debug, Clone)]
+pub(super) enum Part {
+    /// A step.
+    Step(usize),
+    /// The undo of a step, with the details of its outcome as JSON text.
+    Undo(usize, Option<String>),
+}
+
+impl Part {
+    /// The step.
+    pub(super) fn index(&self) -> usize {
+        match self {
+            Self::Step(index) | Self::Undo(index, _) => *index,
+        }
+    }
+
+    /// The number under which entries of the journal tell of it.
+    pub(super) fn number(&self) -> u32 {
+        match self {
+            Self::Step(index) => u32::try_from(*index).unwrap_or(u32::MAX),
+            Self::Undo(index, _) => Run::undo_number(*index),
+        }
+    }
+}
+
 /// The export that a plugin of this kind has.
 fn export(kind: PluginKind) -> Export {
     match kind {
@@ -35,7 +61,7 @@ fn export(kind: PluginKind) -> Export {
     }
 }
 
-/// The job of one step.
+/// The job of one part of a run.
 ///
 /// # Errors
 /// How a run ends whose input was removed, so that it cannot be run.
@@ -43,21 +69,22 @@ pub(super) fn make(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
     run: &Run,
-    index: usize,
+    part: &Part,
     plugin: &Arc<Loaded>,
     purpose: Purpose,
     mode: Mode,
 ) -> Result<Job, End> {
+    let (index, number) = (part.index(), part.number());
     let step = &run.steps[index];
     let Some(input) = &step.input else {
         let reason = Reason::new(Code::Internal, "the run's input was removed from the journal");
         return Err(End::because(Outcome::Failed, reason));
     };
     let rules = shared.rules();
-    let number = u32::try_from(index).unwrap_or(u32::MAX);
     let facts = shared.plugins.facts(plugin);
     let acts = matches!(purpose, Purpose::Act(_));
-    let judged = acts && live.was_judged(run.plan, &rules.policies, index, &facts);
+    let first = matches!(part, Part::Step(_));
+    let judged = acts && first && live.was_judged(run.plan, &rules.policies, index, &facts);
     let ledger = StepLedger {
         live: Arc::clone(live),
         step: number,
@@ -74,15 +101,23 @@ pub(super) fn make(
         judged,
         planning: !acts,
     };
-    let (export, past) = match purpose {
-        Purpose::Plan(past) | Purpose::Act(past) => (export(plugin.kind()), past),
-        Purpose::Verify => (Export::Verify, Past::default()),
+    let export = match (&purpose, part) {
+        (Purpose::Verify, _) => Export::Verify,
+        (_, Part::Undo(..)) => Export::Undo,
+        (_, Part::Step(_)) => export(plugin.kind()),
+    };
+    let past = match purpose {
+        Purpose::Plan(past) | Purpose::Act(past) => past,
+        Purpose::Verify => Past::default(),
     };
     Ok(Job {
         prepared: plugin.prepared(),
         export,
         input: input.to_string(),
-        outcome: None,
+        outcome: match part {
+            Part::Step(_) => None,
+            Part::Undo(_, details) => details.clone(),
+        },
         run: run.id.clone(),
         step: number,
         began: run.created_at,

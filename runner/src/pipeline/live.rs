@@ -8,7 +8,7 @@ use staunch_core::decision::{Code, Reason};
 use staunch_core::event::Fact;
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::policy::{PluginFacts, Policies};
-use staunch_core::run::{IllegalTransition, Run};
+use staunch_core::run::{IllegalTransition, Run, by_a_person};
 use tokio::sync::{Mutex, Notify};
 
 use super::books::Books;
@@ -228,9 +228,18 @@ impl LiveRun {
     /// Lets the run get no further effect.
     pub fn stop(&self, code: Code, message: impl Into<String>) {
         let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        stop.get_or_insert_with(|| Reason::new(code, message));
+        // What a person says outweighs what was found by itself.
+        if stop.as_ref().is_none_or(|before| by_a_person(code) && !by_a_person(before.code)) {
+            *stop = Some(Reason::new(code, message));
+        }
         drop(stop);
         self.wake();
+    }
+
+    /// Lets it get effects again, if what keeps it from that is such a reason.
+    pub(super) fn forgive(&self, such: impl FnOnce(&Reason) -> bool) {
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        stop.take_if(|reason| such(reason));
     }
 
     /// Why the run gets no further effect, if so.

@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
+use staunch_core::event::Event;
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::gate;
 use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::plan::{Plan, StepPlan};
-use staunch_core::policy::PluginKind;
-use staunch_core::run::{Ask, Outcome, Run};
+use staunch_core::policy::{OnFailure, PluginKind};
+use staunch_core::run::{Ask, Outcome, Run, SKIPPED};
 
 use super::drive::End;
-use super::history::{History, Past};
-use super::job::{self, Purpose};
+use super::history::{History, Past, past_of};
+use super::job::{self, Part, Purpose};
 use super::live::{Judged, LiveRun, Wait};
 use super::plugins::Loaded;
 use super::shared::Shared;
 use crate::causes::chain;
 use crate::sandbox::{Denial, Ending, LogLine, Mode, Report};
+
+mod undo;
+
+use undo::Before;
 
 /// A plan, and what its making showed.
 #[derive(Debug)]
@@ -45,7 +50,9 @@ impl Planned {
         };
         let mut decisions = decisions;
         let count = self.plan.effects();
-        let message = format!("planned {count} {}", if count == 1 { "effect" } else { "effects" });
+        let undo: usize = self.plan.undo.iter().map(|step| step.effects.len()).sum();
+        let undo = if undo == 0 { String::new() } else { format!(", and {undo} that would undo them") };
+        let message = format!("planned {count} {}{undo}", if count == 1 { "effect" } else { "effects" });
         let subject = self.plan.steps.first().map_or("", |step| step.plugin.as_str());
         decisions.insert(0, Decision::pass(self.at, Stage::Plan, subject, message));
         let outside = payload::RunPlanned {
@@ -54,8 +61,17 @@ impl Planned {
             decisions,
             log: self.log.clone(),
             changes,
+            undo: self.plan.undo.clone(),
         };
         Fact::RunPlanned(leaf, Outside::Kept(outside))
+    }
+
+    /// The plan of an undo that was planned anew.
+    fn anew(shared: &Shared, run: &Run, plan: Plan, log: Vec<String>, left: usize) -> Self {
+        let policy =
+            shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
+        let (kind, summary) = (PluginKind::Remediation, String::new());
+        Self { plan, at: shared.now(), policy, log, kind, summary, left }
     }
 
     /// How a run ends whose plan has no effect: a check has recorded, everything else had nothing to do.
@@ -107,58 +123,105 @@ pub(super) async fn plan_after(
     let mut summary = String::new();
     let policies = Arc::clone(&shared.rules().policies);
     let mut plugins = Vec::with_capacity(run.steps.len());
-    let permits = permit.split(run.steps.len());
+    // One to plan each step, and one to plan its undo.
+    let mut permits = permit.split(2 * run.steps.len());
+    let undo_permits = permits.split_off(run.steps.len());
+    let mut before = Vec::with_capacity(run.steps.len());
     let mut left = 0;
     for (((index, step), permit), past) in run.steps.iter().enumerate().zip(permits).zip(done) {
         let plugin = shared.plugins.exactly(&step.plugin, step.plugin_digest).map_err(unusable)?;
         kind = plugin.kind();
         plugins.push(shared.plugins.facts(&plugin));
-        let report = plan_step(shared, live, (run, index), &plugin, permit, past).await?;
+        if is_left_out(live, run, index)? {
+            steps.push(undo::nothing(step));
+            before.push(Before { acts: false, details: None });
+            continue;
+        }
+        let report = plan_step(shared, live, (run, &Part::Step(index)), &plugin, permit, past).await?;
         left += report.effects.iter().filter(|effect| !effect.replayed).count();
         log.extend(lines(&report.log, report.log_dropped));
-        summary = check_ending(run, &report)?;
+        if !is_tolerated(live, run, index, &report) {
+            summary = check_ending(run, &report)?;
+        }
+        before.push(Before::of(&report.ending, report.effects.len()));
         let (effects, readings) = report.into_plan();
-        steps.push(StepPlan {
-            plugin: step.plugin.clone(),
-            plugin_digest: step.plugin_digest,
-            input: step.input.clone().unwrap_or_default(),
-            effects,
-            readings,
-        });
+        steps.push(StepPlan { effects, readings, ..undo::nothing(step) });
     }
-    let plan = Plan::new(&run.id, &run.runbook, steps);
+    let undo = undo::plan(shared, live, run, undo_permits.into_iter(), &before, Vec::new()).await?;
+    log.extend(undo.log);
+    let plan = Plan::with_undo(&run.id, &run.runbook, steps, undo.steps);
     live.judged(Judged { plan: plan.digest, policies, plugins });
     let policy = shared.runbook(&run.runbook).map_or(run.policy, |runbook| shared.policy_digest(&runbook));
     Ok(Planned { plan, at: shared.now(), policy, log, kind, summary, left })
 }
 
+/// Plans a run again of which something may have been done: of its undo only what is left of that, once it was
+/// decided.
+///
+/// # Errors
+/// How the run ends that cannot be planned.
+pub(super) async fn plan_again(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    permit: PlanPermit,
+    events: &[Event],
+) -> Result<Planned, End> {
+    if run.undoes() {
+        return undo::plan_again(shared, live, run, permit, events).await;
+    }
+    let done = past_of(events, run, shared.now());
+    plan_after(shared, live, run, permit, done).await
+}
+
+/// Whether a step has no part in the plan: it was left out, or will be, however those before it end. A step whose
+/// condition depends on these is planned, so that what it may do is covered.
+fn is_left_out(live: &LiveRun, run: &Run, index: usize) -> Result<bool, End> {
+    if run.steps[index].ending.as_deref() == Some(SKIPPED) {
+        return Ok(true);
+    }
+    let will = run.will_want_step(index, live.about());
+    let unclear =
+        |error: &dyn std::error::Error| End::new(Outcome::Refused, Code::Template, error.to_string());
+    will.map(|will| will == Some(false)).map_err(|error| unclear(&error))
+}
+
+/// Whether it does not matter that the plugin of a step failed while it planned: the rest is done all the same, or
+/// the step may never be, or it failed when it acted and that is over.
+fn is_tolerated(live: &LiveRun, run: &Run, index: usize, report: &Report) -> bool {
+    let failed = matches!(report.ending, Ending::Failed(_)) && report.denials.is_empty();
+    let unclear = || matches!(run.will_want_step(index, live.about()), Ok(None));
+    let may = run.flow.on_failure(index) == OnFailure::Continue || unclear();
+    run.steps[index].failed() || (failed && may)
+}
+
 async fn plan_step(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
-    (run, index): (&Run, usize),
+    (run, part): (&Run, &Part),
     plugin: &Arc<Loaded>,
     mut permit: PlanPermit,
     mut past: Past,
 ) -> Result<Report, End> {
     loop {
-        let job = job::make(shared, live, run, index, plugin, Purpose::Plan(past), Mode::Plan)?;
+        let job = job::make(shared, live, run, part, plugin, Purpose::Plan(past), Mode::Plan)?;
         let report = shared.execute(Permit::Plan(permit), job).await;
-        let Some(fact) = reading_changed(index, &report.ending) else { return Ok(report) };
+        let Some(fact) = reading_changed(part.number(), &report.ending) else { return Ok(report) };
         let unwritten = |message: String| End::new(Outcome::Failed, Code::Journal, message);
         live.record(vec![fact], Wait::Durable).await.map_err(|error| unwritten(chain(&error)))?;
         let events = shared.events_of(&run.id).await.map_err(|error| unwritten(chain(&error)))?;
         permit = gate::permit_replan(run).map_err(unusable)?;
         // Fewer calls are replayed each time, so that this comes to an end.
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        past = History::of(&events, run, number).past(&run.steps[index], shared.now(), &[]);
+        let step = run.step(part.number()).unwrap_or(&run.steps[part.index()]);
+        past = History::of(&events, run, part.number()).past(step, shared.now(), &[]);
     }
 }
 
 /// The fact that a reading of a step answers otherwise now, if that is how an execution ended.
-pub(super) fn reading_changed(step: usize, ending: &Ending) -> Option<Fact> {
+pub(super) fn reading_changed(step: u32, ending: &Ending) -> Option<Fact> {
     let Ending::ReadingChanged { calls, call, before, now } = ending else { return None };
     let leaf = event::ReadingChanged {
-        step: u32::try_from(step).unwrap_or(u32::MAX),
+        step,
         calls: *calls,
         capability: call.capability.clone(),
         function: call.function.clone(),

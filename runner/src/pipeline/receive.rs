@@ -15,7 +15,7 @@ use staunch_core::policy::Runbook;
 use staunch_core::policy::gate::is_irreversible;
 use staunch_core::policy::prepare::{Occasion, Prepared, prepare};
 use staunch_core::record::{AlertRecord, Identity as Kind, Known, identify, may_pass};
-use staunch_core::run::{Mode, Outcome, Run, VerifyPlan};
+use staunch_core::run::{Flow, Mode, Outcome, Run, VerifyPlan};
 use staunch_core::window::Subject;
 
 use super::drive::Start;
@@ -385,6 +385,10 @@ pub(super) fn new_run(
             plugin.map_err(|reason| refuse(Stage::Plan, &step.plugin, reason))
         })
         .collect::<Result<Vec<Arc<Loaded>>, _>>()?;
+    if !can_undo(runbook, &plugins) {
+        let message = "the runbook wants undo, and none of its plugins can take back what it does";
+        return Err(refuse(Stage::Plan, &runbook.name, Reason::new(Code::NoUndo, message)));
+    }
     let occasion = Occasion {
         run: &id,
         alert: request.alert.map(|(_, alert)| alert),
@@ -410,6 +414,12 @@ pub(super) fn new_run(
     let run = begin(&event);
     let line = Line { views: vec![views::run(&run)], event: Arc::new(event) };
     Ok((line, NewRun { run, about: request.alert.map(|(_, alert)| alert.clone()), permit, place }))
+}
+
+/// Whether something can be taken back, where the runbook wants that.
+fn can_undo(runbook: &Runbook, plugins: &[Arc<Loaded>]) -> bool {
+    !runbook.wants_undo()
+        || plugins.iter().any(|plugin| plugin.prepared().exports(crate::sandbox::Export::Undo))
 }
 
 fn begin(event: &Event) -> Run {
@@ -503,6 +513,7 @@ fn created(
         by: request.by.map(str::to_owned),
         comment: request.comment.map(str::to_owned),
         decisions,
+        flow: Flow::of(runbook),
     };
     Fact::RunCreated(leaf, Outside::Kept(outside))
 }

@@ -117,7 +117,8 @@ async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
         State::Running if replay => Start::Acting,
         State::Running => Start::InDoubt,
         State::Parked => Start::Parked,
-        State::Verifying | State::Undoing => Start::Verifying,
+        State::Verifying => Start::Verifying,
+        State::Undoing => Start::Undoing,
         State::Ended => return Ok(()),
     };
     shared.launch(live, start);

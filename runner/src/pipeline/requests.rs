@@ -15,11 +15,10 @@ use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::{Person, Runbook, runbook};
 use staunch_core::record::is_quiet;
-use staunch_core::run::{Approval, Mode, Outcome, Run, State};
+use staunch_core::run::{self, Approval, Mode, Outcome, Run, State};
 
 use super::Refusal;
 use super::drive::{self, End, Start};
-use super::history::past_of;
 use super::live::{LiveRun, Wait};
 use super::planning;
 use super::quorum::question;
@@ -306,8 +305,7 @@ pub(super) fn as_shown(shared: &Shared, run: &Run, shown: Digest) -> Result<Dige
 pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -> Result<(), Refusal> {
     let permit = gate::permit_replan(run).map_err(Refusal::Conflict)?;
     let events = shared.events_of(&run.id).await?;
-    let done = past_of(&events, run, shared.now());
-    let planned = planning::plan_after(shared, live, run, permit, done)
+    let planned = planning::plan_again(shared, live, run, permit, &events)
         .await
         .map_err(|over| Refusal::Conflict(over.reason))?;
     let ruling = rule::rule(shared, live, run, &planned.plan);
@@ -380,14 +378,16 @@ pub(super) async fn decide_again(shared: Arc<Shared>) {
 
 /// The plan that a run holds, for comparing.
 fn plan_in(run: &Run) -> Plan {
-    let steps = run.steps.iter().map(|step| staunch_core::plan::StepPlan {
+    let planned = |(step, input): (&run::Step, &run::Step)| staunch_core::plan::StepPlan {
         plugin: step.plugin.clone(),
         plugin_digest: step.plugin_digest,
-        input: step.input.clone().unwrap_or_default(),
+        input: input.input.clone().unwrap_or_default(),
         effects: super::act::planned_effects(step),
         readings: Vec::new(),
-    });
-    Plan::new(&run.id, &run.runbook, steps.collect())
+    };
+    let steps = run.steps.iter().map(|step| planned((step, step))).collect();
+    let undo = run.undo.iter().flat_map(|undo| undo.steps.iter().zip(&run.steps).rev().map(planned));
+    Plan::with_undo(&run.id, &run.runbook, steps, undo.collect())
 }
 
 /// Says no to a waiting or parked run.
@@ -493,7 +493,7 @@ fn settlement(
         Settlement::Done => {
             // Unless the person knows the answer, it is the one that the plan assumed.
             let assumed = || {
-                let record = run.steps.get(step as usize).and_then(|s| s.effects.get(effect as usize));
+                let record = run.step(step).and_then(|s| s.effects.get(effect as usize));
                 record.and_then(|record| record.assumed.clone())
             };
             let answer = request.answer.map(Answer::Ok).or_else(assumed);

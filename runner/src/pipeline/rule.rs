@@ -43,7 +43,13 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
     let calls: Vec<Vec<Call>> = plan
         .steps
         .iter()
-        .map(|step| step.effects.iter().map(|effect| effect.call.clone()).collect())
+        .enumerate()
+        .map(|(index, step)| {
+            // What would be taken back is an effect of the same plugin, and judged with it.
+            let undo = plan.undo.iter().rev().nth(index);
+            let effects = step.effects.iter().chain(undo.into_iter().flat_map(|undo| &undo.effects));
+            effects.map(|effect| effect.call.clone()).collect()
+        })
         .collect();
     let facts: Vec<_> = plugins.iter().map(|plugin| shared.plugins.facts(plugin)).collect();
     let steps: Vec<PlannedStep<'_>> =

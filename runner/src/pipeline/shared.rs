@@ -14,7 +14,7 @@ use staunch_core::event::Event;
 use staunch_core::gate::{self, PreGateFacts};
 use staunch_core::id::{AlertId, Digest, RunId};
 use staunch_core::permit::{Permit, PlanPermit};
-use staunch_core::policy::{Policies, Runbook};
+use staunch_core::policy::{Policies, Runbook, Standing as Trust};
 use staunch_core::record::{AlertRecord, Known, Standing};
 use staunch_core::run::{Ask, Mode, Run};
 use tokio::sync::Semaphore;
@@ -248,13 +248,20 @@ impl Shared {
     /// Asks the pre-gate once more, when a run's turn comes late.
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
-        let over = self.alert_is_over(live).await;
+        // What is taken back is taken back also when the alert is over, and it counts for no limit.
+        let undoes = run.undoes();
+        let over = !undoes && self.alert_is_over(live).await;
         let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
-        let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+        // A plugin that was deprecated because it does not help is still the one that can take back what it did.
+        let out: Vec<(&str, &str)> = out
+            .iter()
+            .map(|(name, word)| (name.as_str(), *word))
+            .filter(|(_, word)| !undoes || *word != Trust::Deprecated.as_str())
+            .collect();
         let halted = self.halted_run(&run);
         let windows = self.windows_over_run(&run);
-        let limit = self.limit_of(&run);
-        let breaker = self.breaker_of(&run);
+        let limit = if undoes { None } else { self.limit_of(&run) };
+        let breaker = if undoes { None } else { self.breaker_of(&run) };
         let facts = PreGateFacts {
             target: run.target.as_deref(),
             unended: None,

@@ -1,4 +1,4 @@
-//! Takes up what windows and silences kept quiet: when one of them ends, the alerts that still fire and whose match
+//! Takes up what follows runs that did not fix it, and what windows and silences kept quiet: when one of them ends, the alerts that still fire and whose match
 //! was lost to it are tried again, by the same code as a repeat of the sender.
 //!
 //! A run that a window refused later on its road, after its alert had been matched, counts as lost to it as well.
@@ -17,6 +17,7 @@ use staunch_core::record::{AlertRecord, Standing, is_quiet};
 use staunch_core::run;
 
 use super::index::Identity;
+use super::ladder;
 use super::receive::Batch;
 use super::shared::Shared;
 use super::{ReadError, Refusal, views};
@@ -77,7 +78,8 @@ async fn sweep(shared: &Arc<Shared>) -> Result<(), Refusal> {
             return Ok(());
         }
         let Some(record) = shared.alert(&id).await? else { continue };
-        if !quiet_names(shared, &record).await?.is_empty() {
+        let quiet = quiet_names(shared, &record).await?;
+        if !quiet.is_empty() || !ladder::due(shared, &record).await?.is_empty() {
             take_up(shared, &record).await?;
         }
     }
@@ -99,16 +101,19 @@ async fn quiet_names(shared: &Shared, record: &AlertRecord) -> Result<BTreeSet<S
     Ok(names)
 }
 
-async fn take_up(shared: &Arc<Shared>, record: &AlertRecord) -> Result<(), Refusal> {
+/// Tries again what an alert that fires lost to a window or silence, and what follows its runs that did not fix it.
+pub(super) async fn take_up(shared: &Arc<Shared>, record: &AlertRecord) -> Result<(), Refusal> {
     let Some(alert) = &record.alert else { return Ok(()) };
     let identity = Identity::of(&record.source, &alert.fingerprint);
     let _held = shared.alerts.hold(&[identity]).await;
     // It may have been heard of since the row was read.
     let record = shared.alert(&record.id).await?.filter(|now| now.status == Standing::Firing);
     let Some(record) = record else { return Ok(()) };
-    let names = quiet_names(shared, &record).await?;
+    let mut names = quiet_names(shared, &record).await?;
+    let due = ladder::due(shared, &record).await?;
+    names.extend(due.keys().cloned());
     let mut batch = Batch::default();
-    if let Err(error) = batch.take_up(shared, record, &names) {
+    if let Err(error) = batch.take_up(shared, record, &names, due.into_values().collect()) {
         batch.give_up(shared);
         return Err(error);
     }
@@ -125,6 +130,7 @@ impl Batch {
         shared: &Arc<Shared>,
         mut record: AlertRecord,
         names: &BTreeSet<String>,
+        because: Vec<Decision>,
     ) -> Result<(), Refusal> {
         let Some(about) = record.alert.clone() else { return Ok(()) };
         let id: AlertId = record.id.clone();
@@ -136,6 +142,7 @@ impl Batch {
         if runs.is_empty() && decisions.iter().all(is_as_before) {
             return Ok(());
         }
+        let decisions = because.into_iter().chain(decisions).collect();
         let outside = payload::AlertTakenUp { decisions, runs };
         let fact = Fact::AlertTakenUp(event::AlertTakenUp {}, Outside::Kept(outside));
         self.change(shared, &mut record, fact);

@@ -15,7 +15,7 @@ use staunch_core::verify::Watch;
 
 use super::act::{conclude, summary};
 use super::drive::{End, Interrupted};
-use super::job::{self, Purpose};
+use super::job::{self, Part, Purpose};
 use super::live::{LiveRun, Wait};
 use super::shared::Shared;
 use crate::sandbox::{Ending, Mode};
@@ -189,7 +189,7 @@ async fn plugin_verifies(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run) -
         Ok(permit) => permit,
         Err(reason) => return no_answer(reason.message),
     };
-    let job = match job::make(shared, live, run, 0, &plugin, Purpose::Verify, Mode::Plan) {
+    let job = match job::make(shared, live, run, &Part::Step(0), &plugin, Purpose::Verify, Mode::Plan) {
         Ok(job) => job,
         Err(over) => return no_answer(over.reason.message),
     };

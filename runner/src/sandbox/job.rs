@@ -139,6 +139,9 @@ pub struct Resume {
     pub again: Option<Again>,
     /// How many effects outside the plan have a number already.
     pub outside: u32,
+    /// Effects outside the plan that are sent again because the step is tried again, with their numbers: the same effect
+    /// gets the same number, and so the same key.
+    pub sent_again: Vec<(u32, Call)>,
     /// How often the run was planned anew since it began to act: effects of different plans have different keys.
     pub epoch: u32,
 }

@@ -103,6 +103,9 @@ impl Run {
         if let Some(again) = self.job.resume.again.as_ref().filter(|again| again.call == *call) {
             return again.index;
         }
+        if let Some(place) = self.job.resume.sent_again.iter().position(|(_, again)| again == call) {
+            return self.job.resume.sent_again.remove(place).0;
+        }
         let planned = match self.job.mode {
             Mode::Act { planned, .. } => planned,
             Mode::Plan | Mode::Rehearse(_) | Mode::Replay => 0,

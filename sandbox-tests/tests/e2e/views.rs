@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sandbox_tests::alerts::Firing;
 use sandbox_tests::daemon::Daemon;
+use sandbox_tests::poll::{SOON, until};
 use serde_json::json;
 use staunch::journal::{FoldError, Journal, Options, StoredPayload, ViewRow};
 use staunch::keys;
@@ -39,7 +40,46 @@ fn work(stage: &Stage) {
     let _open = daemon.post("/v1/breakers/http-request@shop-99/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     glass(stage, &daemon);
+    in_steps(stage, &daemon);
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A run that leaves a step out, tries one again and is taken back, and the one that follows it.
+fn in_steps(stage: &Stage, daemon: &Daemon) {
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    stage.target.set_well(false);
+    stage.target.answer_posts(move |_| {
+        if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 { 503 } else { 200 }
+    });
+    let entry = daemon.alerts(&[Firing::new("Steps", "shop-10")]).remove(0);
+    let first = daemon.outcome(entry["runs"][0].as_str().unwrap(), "not-fixed");
+    assert_eq!(
+        (&first["undo"]["state"], &first["steps"][0]["retries"]),
+        (&json!("done"), &json!(1)),
+        "{first:#}"
+    );
+    assert_eq!(first["steps"][1]["state"], "skipped");
+    let path = format!("/v1/alerts/{}", entry["id"].as_str().unwrap());
+    let runs = until("the next rung is taken", SOON, || {
+        let runs = daemon.get(&path).expect(200)["runs"].clone();
+        (runs.as_array().map(Vec::len) == Some(2)).then_some(runs)
+    });
+    let _waiting = daemon.until(runs[1].as_str().unwrap(), "waiting");
+}
+
+/// Runbooks for that.
+fn stepwise(stage: &Stage) {
+    let url = format!("http://{}/", stage.target.address());
+    let input = format!("{{ method: POST, url: '{url}', undo: {{ method: POST, url: '{url}' }} }}");
+    let verify = stage.verify().replace("within: 20s", "within: 300ms");
+    stage.home.runbook(
+        "in-steps",
+        &format!(
+            "match: ['alertname=\"Steps\"']\nautonomy: automatic\nundo: when-not-fixed\nnext: restart-shop\n\
+             steps:\n  - {{ plugin: http-request, input: {input}, retry: {{ times: 1, backoff: 10ms }} }}\n  \
+             - {{ plugin: http-request, input: {input}, when: \"steps[0].status == 'failed'\" }}\n{verify}"
+        ),
+    );
 }
 
 /// The glass broken twice, one of them reviewed after its run was over; a run taken over.
@@ -78,6 +118,7 @@ fn views_are_a_fold_over_the_journal_and_nothing_else() {
     let steps = format!("schedule: '@yearly'\nsteps: [{{ plugin: http-request, input: {input} }}]\n");
     stage.home.runbook("yearly", &steps);
     stage.runbook("alone", "Alone", "automatic", &stage.verify());
+    stepwise(&stage);
     work(&stage);
 
     let key = keys::load_private(&stage.home.path("keys/journal.key")).unwrap();

@@ -270,6 +270,8 @@ fn waiting() -> Run {
         verdict: None,
         reason: None,
         steps: Vec::new(),
+        flow: Default::default(),
+        undo: None,
         plan: Some(plan),
         planned_at: Some(time(0)),
         ask: Some(Ask::new(&Gate { expires: Duration::from_secs(100), ..Gate::default() }, time(0))),

@@ -27,6 +27,7 @@ fn sample() -> Event {
                 by: None,
                 comment: None,
                 decisions: Vec::new(),
+                flow: Default::default(),
             }),
         ),
     }

@@ -43,6 +43,8 @@ pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         verdict: None,
         reason: None,
         steps: Vec::new(),
+        flow: Default::default(),
+        undo: None,
         plan: Some(plan()),
         planned_at: Some(at(0)),
         ask: Some(Ask {

@@ -31,14 +31,14 @@ fn digest_is_the_documented_one() {
         r#"{{"run":"{run}","runbook":"r","steps":[{{"effects":[{{"arguments":{{"url":"u"}},"capability":"http","function":"send","target":"http:example.com:443"}}],"input":{{"a":2,"b":1}},"plugin_digest":"{}"}}],"undo":[],"v":1}}"#,
         Digest::of(b"p")
     );
-    assert_eq!(digest(&run, "r", &steps), Digest::of(text.as_bytes()));
+    assert_eq!(digest(&run, "r", &steps, &[]), Digest::of(text.as_bytes()));
 }
 
 #[test]
 fn digest_ignores_reasons_assumptions_and_readings() {
     let run = RunId::from_bits(1);
     let effect = planned(call("send", json!({})), Value::Null);
-    let plain = digest(&run, "r", &[step(vec![effect.clone()])]);
+    let plain = digest(&run, "r", &[step(vec![effect.clone()])], &[]);
     let mut other =
         step(vec![PlannedEffect { reason: "else".to_owned(), assumed: Answer::Ok(json!(1)), ..effect }]);
     other.readings.push(PlannedReading {
@@ -47,9 +47,46 @@ fn digest_ignores_reasons_assumptions_and_readings() {
         after_effects: 0,
         assumed: false,
     });
-    assert_eq!(plain, digest(&run, "r", &[other]));
-    assert_ne!(plain, digest(&run, "r", &[step(vec![])]));
-    assert_ne!(plain, digest(&RunId::from_bits(2), "r", &[step(vec![])]));
+    assert_eq!(plain, digest(&run, "r", &[other], &[]));
+    assert_ne!(plain, digest(&run, "r", &[step(vec![])], &[]));
+    assert_ne!(plain, digest(&RunId::from_bits(2), "r", &[step(vec![])], &[]));
+}
+
+#[test]
+fn digest_covers_the_undo_in_the_shape_of_the_steps() {
+    let run = RunId::from_bits(1);
+    let done = step(vec![planned(call("send", json!({"url": "on"})), Value::Null)]);
+    let back = step(vec![planned(call("send", json!({"url": "off"})), Value::Null)]);
+    let effect = |url: &str| {
+        format!(
+            r#"{{"arguments":{{"url":"{url}"}},"capability":"http","function":"send","target":"http:example.com:443"}}"#
+        )
+    };
+    let part = |url: &str| {
+        let plugin = Digest::of(b"p");
+        format!(r#"{{"effects":[{}],"input":{{"a":2,"b":1}},"plugin_digest":"{plugin}"}}"#, effect(url))
+    };
+    let text =
+        format!(r#"{{"run":"{run}","runbook":"r","steps":[{}],"undo":[{}],"v":1}}"#, part("on"), part("off"));
+    let plan = Plan::with_undo(&run, "r", vec![done.clone()], vec![back]);
+    assert_eq!(plan.digest, Digest::of(text.as_bytes()));
+    let other = step(vec![planned(call("send", json!({"url": "else"})), Value::Null)]);
+    let changes = Plan::with_undo(&run, "r", vec![done], vec![other]).changes_since(&plan);
+    assert_eq!(
+        changes,
+        [
+            "undo of step 1, effect 1: http.send on http:example.com:443 instead of http.send on http:example.com:443"
+        ]
+    );
+}
+
+#[test]
+fn what_one_answer_was_is_known_to_the_cover_of_another_plan() {
+    let planned_undo = planned(call("send", json!({"url": "/off/{{staunch:id}}"})), Value::Null);
+    let (assumed, real) = (Answer::Ok(json!({"id": "{{staunch:id}}"})), Answer::Ok(json!({"id": "7"})));
+    let mut cover = Cover::new(vec![planned_undo]).knowing([(&assumed, &real)]);
+    assert_eq!(cover.admit(&call("send", json!({"url": "/off/8"}))), None);
+    assert_eq!(cover.admit(&call("send", json!({"url": "/off/7"}))), Some(0));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod facts;
 pub mod gate;
 pub mod guardrails;
+mod ladder;
 pub mod matcher;
 pub mod people;
 pub mod prepare;
@@ -28,7 +29,10 @@ pub use guardrails::Guardrails;
 pub use people::{Object, People, Person, PersonAction};
 pub use problem::{Position, Problem};
 pub use routing::{Routed, Routing};
-pub use runbook::{Comment, Deputies, Gate, Probe, ReadyProbe, Runbook, Rung, Separation, Step, Verify};
+pub use runbook::{
+    Comment, Deputies, Gate, OnFailure, Probe, ReadyProbe, Retry, Runbook, Rung, Separation, Step, Undo,
+    Verify,
+};
 
 use crate::id::Digest;
 use crate::window::{self, Windows};
@@ -106,6 +110,7 @@ impl Policies {
         let cases = read_cases(&sorted.cases, &mut problems);
         let windows = read_windows(sorted.windows, &mut problems);
         problems.extend(runbooks.iter().flat_map(|runbook| unknown_windows(runbook, &windows)));
+        problems.extend(ladder::problems(&runbooks));
         problems.sort();
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
@@ -192,6 +197,31 @@ impl Policies {
     }
 }
 
+impl Policies {
+    /// What runbooks want to be taken back by plugins that cannot: an error where none of a runbook's can, else a
+    /// warning for each step that stays as it is.
+    #[must_use]
+    pub fn missing_undo(&self, without: &BTreeSet<String>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for runbook in self.routing.runbooks().iter().filter(|runbook| runbook.wants_undo()) {
+            let cannot: Vec<&Step> =
+                runbook.steps.iter().filter(|step| without.contains(&step.plugin)).collect();
+            let none_can = cannot.len() == runbook.steps.len();
+            problems.extend(cannot.into_iter().map(|step| {
+                let message =
+                    format!("{} cannot take back what it does, and the runbook wants undo", step.plugin);
+                let file = &runbook.file;
+                if none_can {
+                    Problem::error(file, step.at, message)
+                } else {
+                    Problem::warning(file, step.at, format!("{message}: this step stays as it is"))
+                }
+            }));
+        }
+        problems
+    }
+}
+
 impl<'f> Sorted<'f> {
     fn sort(&mut self, path: &'f str, text: &'f str) {
         let mut parts = path.rsplit('/');
@@ -245,30 +275,11 @@ fn read_runbooks(files: &[(&str, &str)], people: &People, problems: &mut Vec<Pro
     runbooks
 }
 
-/// What a runbook may say already and nothing does yet. What would act otherwise than it says is refused; that
-/// nobody is told is worth a warning.
-fn not_yet(runbook: &Runbook) -> Vec<Problem> {
-    let later = |at: Position, what: &str| {
-        Problem::error(&runbook.file, at, format!("{what} is not available in this version"))
-    };
-    let mut problems = Vec::new();
-    if runbook.undo != runbook::Undo::Never {
-        problems.push(later(Position::START, "undo other than never"));
-    }
-    for step in &runbook.steps {
-        let parts = [
-            ("when", step.when.is_some()),
-            ("retry", step.retry.is_some()),
-            ("on_failure other than stop", step.on_failure != runbook::OnFailure::Stop),
-        ];
-        let said = parts.into_iter().filter(|(_, said)| *said);
-        problems.extend(said.map(|(what, _)| later(step.at, &format!("a step's {what}"))));
-    }
-    if !runbook.tell.is_empty() {
-        let message = "tell: connectors are not available in this version, and nobody is told";
-        problems.push(Problem::warning(&runbook.file, Position::START, message));
-    }
-    problems
+/// What a runbook may say already and nothing does yet: that nobody is told is worth a warning.
+fn not_yet(runbook: &Runbook) -> Option<Problem> {
+    let message = "tell: connectors are not available in this version, and nobody is told";
+    let nobody = || Problem::warning(&runbook.file, Position::START, message);
+    (!runbook.tell.is_empty()).then(nobody)
 }
 
 /// A gate whose roles nobody could hold can never be passed.

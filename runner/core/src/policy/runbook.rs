@@ -53,6 +53,8 @@ pub struct Runbook {
     pub verify: Option<Verify>,
     /// When what it did is taken back.
     pub undo: Undo,
+    /// The runbook that follows when this one did not fix it, and where the file says so.
+    pub next: Option<(String, Position)>,
     /// Whether it passes change freezes.
     pub safe: bool,
     /// Whether a run that has not done anything yet, or is between two effects, ends when its alert is over.
@@ -205,6 +207,12 @@ impl Runbook {
             });
         }
         Ok(Some(target))
+    }
+
+    /// Whether what it does may be taken back.
+    #[must_use]
+    pub fn wants_undo(&self) -> bool {
+        self.undo != Undo::Never || self.steps.iter().any(|step| step.on_failure == OnFailure::Undo)
     }
 
     /// The input of one of its steps.

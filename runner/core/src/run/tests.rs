@@ -35,6 +35,7 @@ pub(super) fn created(queued: bool) -> Event {
         by: None,
         comment: None,
         decisions: Vec::new(),
+        flow: Default::default(),
     };
     event(Fact::RunCreated(leaf, Outside::Kept(outside)))
 }
@@ -72,6 +73,7 @@ pub(super) fn planned(urls: &[&str], asked: bool) -> Event {
         decisions: Vec::new(),
         log: Vec::new(),
         changes: Vec::new(),
+        undo: Vec::new(),
     };
     event(Fact::RunPlanned(leaf, Outside::Kept(outside)))
 }
@@ -233,8 +235,41 @@ fn an_intended_effect_is_in_doubt_until_it_is_settled() {
 
 proptest! {
     #[test]
-    fn fold_of_the_written_events_is_the_run_in_memory(choices in prop::collection::vec(0usize..12, 0..30)) {
+    fn fold_of_the_written_events_is_the_run_in_memory(choices in prop::collection::vec(0usize..20, 0..40)) {
+        let mut with_undo = planned(&["a"], false);
+        if let Fact::RunPlanned(_, Outside::Kept(outside)) = &mut with_undo.fact {
+            outside.undo.clone_from(&outside.steps);
+        }
+        let in_undo = |mut event: Event| {
+            match &mut event.fact {
+                Fact::EffectIntended(leaf, _) => leaf.step = UNDO_STEPS,
+                Fact::EffectSettled(leaf, _) => leaf.step = UNDO_STEPS,
+                _ => {}
+            }
+            event
+        };
+        let undoing = |waits| {
+            let leaf = crate::event::RunUndoing {
+                outcome: Outcome::NotFixed,
+                verdict: Some(Verdict::NotFixed),
+                code: Code::StillFailing,
+                waits,
+            };
+            let outside = payload::RunUndoing { message: "m".to_owned(), why: "w".to_owned() };
+            event(Fact::RunUndoing(leaf, Outside::Kept(outside)))
+        };
+        let retried = crate::event::StepRetried { step: 0, retry: 1, due: created(true).at };
+        let skipped = payload::StepSkipped { message: "m".to_owned() };
+        let over = crate::event::UndoEnded { state: UndoState::Done, code: Code::Undone };
         let menu = [
+            with_undo,
+            in_undo(intended(0, "a")),
+            in_undo(settled(0, EffectStatus::Done)),
+            undoing(false),
+            undoing(true),
+            event(Fact::StepRetried(retried, Outside::Kept(payload::StepRetried { message: "m".to_owned() }))),
+            event(Fact::StepSkipped(crate::event::StepSkipped { step: 0 }, Outside::Kept(skipped))),
+            event(Fact::UndoEnded(over, Outside::Kept(payload::UndoEnded { message: "m".to_owned() }))),
             event(Fact::RunPlanning(RunPlanning {}, Outside::Kept(payload::RunPlanning {}))),
             planned(&["a", "b"], true),
             planned(&["a", "b"], false),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Code;
 use crate::id::RunId;
-use crate::run::{Mode, Outcome, Run};
+use crate::run::{Mode, Outcome, Run, SKIPPED};
 
 /// The end of a run, as far as the standing of one of its plugins is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl Ended {
     /// neither acted nor trapped. `rehearsal`: whether it was a test or a drill.
     #[must_use]
     pub fn of(run: &Run, step: usize, rehearsal: bool) -> Option<Self> {
-        let ending = run.steps.get(step)?.ending.as_deref();
+        let ending = run.steps.get(step)?.ending.as_deref().filter(|word| *word != SKIPPED);
         let code = run.reason.as_ref().map(|reason| reason.code);
         let is_trap = |code: Code| matches!(code, Code::Trap | Code::Exhausted);
         // A trap while planning leaves no ending; whose it was is certain where there is one plugin only.

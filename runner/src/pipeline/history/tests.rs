@@ -51,6 +51,7 @@ impl Story {
             by: None,
             comment: None,
             decisions: Vec::new(),
+            flow: Default::default(),
         };
         story.tell(Fact::RunCreated(leaf, Outside::Kept(outside)));
         story.planned(urls, false);
@@ -99,6 +100,7 @@ impl Story {
             decisions: Vec::new(),
             log: Vec::new(),
             changes: Vec::new(),
+            undo: Vec::new(),
         };
         self.tell(Fact::RunPlanned(leaf, Outside::Kept(outside)));
     }
@@ -147,6 +149,12 @@ impl Story {
         let outside = payload::EffectSettled { answer, by: None, comment: None };
         let leaf = event::EffectSettled { step: 0, effect, status };
         self.tell(Fact::EffectSettled(leaf, Outside::Kept(outside)));
+    }
+
+    fn retried(&mut self, retry: u32) {
+        let outside = payload::StepRetried { message: String::new() };
+        let leaf = event::StepRetried { step: 0, retry, due: at(0) };
+        self.tell(Fact::StepRetried(leaf, Outside::Kept(outside)));
     }
 
     fn changed(&mut self, calls: u32) {
@@ -259,4 +267,48 @@ fn nothing_is_replayed_behind_what_was_removed() {
         *outside = Outside::Removed;
     }
     assert_eq!(listed(&story.past(20, &[]).replay), ["r/-"]);
+}
+
+#[test]
+fn a_step_that_is_tried_again_does_its_last_effect_again_and_no_other() {
+    let mut story = Story::of(&["a", "b"]);
+    story.read("r", 1, 90);
+    for (effect, url) in [(0, "a"), (1, "b"), (2, "outside")] {
+        story.intended(effect, url, &format!("key-{url}"), 80);
+        story.settled(effect, EffectStatus::Done);
+    }
+    story.retried(1);
+    let past = story.past(20, &[]);
+    assert!(past.replay.is_empty(), "the plugin is asked anew from its beginning");
+    assert_eq!(listed(&past.resume.done), ["a/0", "b/1"]);
+    assert_eq!(past.resume.sent_again, [(2, call("send", "outside"))], "with its number, and so its key");
+    assert_eq!(past.resume.epoch, 0, "the keys are those of the same plan");
+
+    // The second try comes to the first effect outside the plan and fails there: a power cut replays it.
+    story.intended(2, "outside", "key-outside", 80);
+    story.settled(2, EffectStatus::Failed);
+    let past = story.past(20, &[]);
+    assert_eq!(listed(&past.replay), ["outside/2"]);
+    assert_eq!(
+        (listed(&past.resume.done), past.resume.sent_again.len()),
+        (vec!["a/0".to_owned(), "b/1".to_owned()], 0)
+    );
+
+    // The third try sends that again, and what came before it stays done.
+    story.retried(2);
+    let past = story.past(20, &[]);
+    assert_eq!((past.replay.len(), listed(&past.resume.done).len(), past.resume.sent_again.len()), (0, 2, 1));
+}
+
+#[test]
+fn what_takes_a_step_back_has_a_history_of_its_own() {
+    let mut story = Story::of(&["a"]);
+    story.intended(0, "a", "key-a", 80);
+    story.settled(0, EffectStatus::Done);
+    let answers = story.history();
+    let answers: Vec<_> = answers.answers().collect();
+    assert_eq!(answers, [(0, &Answer::Ok(json!("done")))]);
+    let run = story.run.as_ref().unwrap();
+    let undo = History::of(&story.events, run, Run::undo_number(0));
+    assert!(undo.past(&run.steps[0], at(20), &[]).replay.is_empty());
 }

@@ -13,7 +13,7 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::template::{Input, Template, Templates};
 use crate::policy::yaml::{self, Node};
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "schedule",
     BESIDE[0],
     BESIDE[1],
@@ -31,6 +31,7 @@ const KEYS: [&str; 23] = [
     "gate",
     "verify",
     "undo",
+    "next",
     "safe",
     "cancel_when_resolved",
     "tell",
@@ -102,6 +103,7 @@ impl Reading<'_> {
             gate: gate.unwrap_or_default(),
             verify,
             undo: self.undo(fields),
+            next: self.next(fields),
             safe: self.flag(fields, "safe"),
             cancel_when_resolved: self.flag(fields, "cancel_when_resolved"),
             tell: self.tell(fields),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::read::Reading;
 use crate::id::{Digest, RunId};
+use crate::policy::problem::Position;
 use crate::policy::reader::{Fields, is_name};
 use crate::policy::template::Condition;
 use crate::policy::yaml::Node;
@@ -20,9 +23,11 @@ const MOST_RETRIES: i64 = 20;
 const MOST_TOLD: usize = 32;
 
 /// What a failed step means for the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// The steps after it are not done.
+    #[default]
     Stop,
     /// The steps after it are done all the same.
     Continue,
@@ -31,9 +36,11 @@ pub enum OnFailure {
 }
 
 /// When what a run did is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Undo {
     /// Not by itself.
+    #[default]
     Never,
     /// When the probes say that it did not help.
     WhenNotFixed,
@@ -43,16 +50,35 @@ pub enum Undo {
 
 /// How often, and when, a step is tried again: only where its plugin says that trying again can help, and with
 /// the same idempotency keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retry {
     /// How often, beside the first time.
     pub times: u32,
     /// The time before the first retry; each later one waits twice as long.
+    #[serde(with = "millis")]
     pub backoff: Duration,
     /// The longest time before a retry, without its jitter.
+    #[serde(with = "millis")]
     pub longest: Duration,
     /// Up to so much more, drawn from the run, so that many runs do not come back at once.
+    #[serde(with = "millis")]
     pub jitter: Duration,
+}
+
+/// Times as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
 }
 
 impl Retry {
@@ -107,6 +133,13 @@ impl Reading<'_> {
             self.reader.error(node.at, format!("{what} needs 0s < backoff <= longest"));
         }
         Some(Retry { times: u32::try_from(times?).ok()?, backoff, longest, jitter })
+    }
+
+    /// The runbook that follows when this one did not fix it, and where the file says so.
+    pub(super) fn next(&mut self, fields: Fields<'_>) -> Option<(String, Position)> {
+        self.optional(fields, "next", |this, node| {
+            Some((this.reader.name(node, "next")?.to_owned(), node.at))
+        })
     }
 
     pub(super) fn undo(&mut self, fields: Fields<'_>) -> Undo {
