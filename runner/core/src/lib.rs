@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod alert;
+pub mod backtest;
 pub mod breaker;
 pub mod decision;
 pub mod effect;

@@ -122,7 +122,7 @@ fn with_policies(path: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
+pub(super) fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
     let files = read_policy_files(folder)?;
     let parts: Vec<&[u8]> =
         files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();

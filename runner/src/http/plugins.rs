@@ -34,6 +34,7 @@ fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
         "signers": record.signers,
         "signed_by": plugins.holders(&record.signers),
         "standing": record.standing.as_str(),
+        "in_force": record.record.in_force().as_str(),
         "installed_at": record.installed_at,
         "kind": manifest.as_ref().map(|manifest| manifest.kind.as_str()),
         "description": manifest.as_ref().map(|manifest| manifest.description.clone()),

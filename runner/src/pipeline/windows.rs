@@ -65,8 +65,7 @@ impl Shared {
         let in_force = policies.windows().in_force(&seen.outlook, now, subject);
         let mut ruling = window::rule(now, subject.runbook, &in_force, broken_glass);
         if let Some(silence) = self.silences.covering(now, subject.labels).filter(|_| of_alert) {
-            ruling.decisions.push(silence.refuse(now, subject.runbook));
-            (ruling.autonomy, ruling.mute) = (None, true);
+            silence.cover(now, subject.runbook, &mut ruling);
         }
         ruling
     }
