@@ -6,6 +6,7 @@ mod e2e {
     mod stage;
 
     mod approvals;
+    mod backtest;
     mod bad_input;
     mod breakers;
     mod commands;
