@@ -13,6 +13,7 @@ mod e2e {
     mod crash;
     mod dedup;
     mod disk;
+    mod drills;
     mod gate;
     mod halts;
     mod kill_switch;

@@ -244,6 +244,9 @@ facts! {
             queued: bool,
             /// Whether an effect of it cannot be taken back.
             irreversible: bool,
+            /// Whether it is a drill.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            drill: bool,
         }
         payload {
             /// The target, as the runbook's template gives it.
@@ -262,6 +265,9 @@ facts! {
             comment: Option<String>,
             /// What was decided before.
             decisions: Vec<Decision>,
+            /// The synthetic alert of a drill.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            drill: Option<Alert>,
         }
     }
     /// The run is planned now.

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod backtest;
 pub mod breaker;
 pub mod decision;
+pub mod drill;
 pub mod effect;
 pub mod event;
 pub mod gate;

@@ -7,7 +7,7 @@ use staunch_core::run::State;
 
 mod rehearsal;
 
-pub(super) use rehearsal::BacktestArgs;
+pub(super) use rehearsal::{BacktestArgs, DrillArgs};
 
 /// Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.
 #[derive(Debug, Parser)]
@@ -108,6 +108,8 @@ pub enum Command {
     Breakers(BreakersArgs),
     /// Rehearse recorded alerts: what would have matched, been limited, been gated, run
     Backtest(BacktestArgs),
+    /// Walk a runbook's road with a synthetic alert: planned only, or acted at targets that are marked for drills
+    Drill(DrillArgs),
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint

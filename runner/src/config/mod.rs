@@ -70,6 +70,8 @@ pub struct Config {
     pub breaker: BreakerSettings,
     /// The limits over everything.
     pub limits: GlobalLimits,
+    /// The names of targets on which drills may act.
+    pub drill_targets: Vec<String>,
     /// The groups that limits of runbooks count the members of.
     pub groups: BTreeMap<String, Group>,
     /// How many runs may wait.

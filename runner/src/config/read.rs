@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use staunch_core::breaker;
+use staunch_core::drill::MOST_TARGETS;
 use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::people::is_person_name;
 use staunch_core::policy::problem::Problem;
@@ -18,9 +19,10 @@ use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
     "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
+    "drill",
 ];
 const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
 
@@ -110,6 +112,7 @@ impl Reading<'_> {
                 .get("limits")
                 .map(|node| limit::global(&mut self.reader, node))
                 .unwrap_or_default(),
+            drill_targets: self.drill_targets(fields),
             groups: self.groups(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
@@ -252,6 +255,18 @@ impl Reading<'_> {
             hosts.push(Host { key: entry.key.clone(), names: names.unwrap_or_default() });
         }
         Hosts { hosts }
+    }
+
+    /// `drill: { targets: [NAME, ...] }`.
+    fn drill_targets(&mut self, fields: Fields<'_>) -> Vec<String> {
+        let Some(node) = fields.get("drill") else { return Vec::new() };
+        let fields = self.reader.fields(node, "drill", &["targets"]);
+        let Some(node) = self.reader.required(fields, "targets", "drill") else { return Vec::new() };
+        let names = self.reader.texts(node, "drill.targets").unwrap_or_default();
+        if names.len() > MOST_TARGETS {
+            self.reader.error(node.at, format!("drill.targets has more than {MOST_TARGETS} names"));
+        }
+        names
     }
 
     /// The entries of a mapping from the operator's names.

@@ -56,6 +56,9 @@ pub struct RunShape {
     pub steps: Vec<Value>,
     /// `plan` or `act`.
     pub mode: String,
+    /// Whether it is a drill: a synthetic alert, counted nowhere.
+    #[serde(default)]
+    pub drill: bool,
     /// Who started it by hand.
     pub requested_by: Option<String>,
     /// Whom it waits for: `{approvals, roles, expires}`.
@@ -103,6 +106,7 @@ pub fn run(run: &Run) -> RunShape {
         effects: run.effects().iter().map(to_json).collect(),
         steps: run.steps.iter().map(step).collect(),
         mode: to_json(&run.mode).as_str().unwrap_or_default().to_owned(),
+        drill: run.drill.is_some(),
         requested_by: run.by.clone(),
         gate: run.ask.as_ref().map(to_json),
         quorum: None,

@@ -57,7 +57,7 @@ pub(super) fn make(
     let number = u32::try_from(index).unwrap_or(u32::MAX);
     let facts = shared.plugins.facts(plugin);
     let acts = matches!(purpose, Purpose::Act(_));
-    let judged = acts && live.was_judged(run.plan, &rules.policies, index, &facts);
+    let judged = acts && run.drill.is_none() && live.was_judged(run.plan, &rules.policies, index, &facts);
     let ledger = StepLedger {
         live: Arc::clone(live),
         step: number,
@@ -67,6 +67,7 @@ pub(super) fn make(
             plugin: facts,
             target: run.target.clone().unwrap_or_default(),
             irreversible: run.irreversible,
+            drill: run.drill.as_ref().filter(|_| acts).map(|_| shared.drill_targets()),
         },
         halts: Arc::clone(&shared.halts),
         plugins: run.steps.iter().map(|step| step.plugin.clone()).collect(),

@@ -15,6 +15,7 @@ mod books;
 pub mod breakers;
 mod by_hand;
 mod doubt;
+mod drills;
 mod drive;
 mod escalation;
 mod groups;

@@ -97,7 +97,7 @@ async fn remember_over(shared: &Shared, over: Standing) -> Result<bool, OpenErro
 async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     let about = match &run.alert {
         Some(id) => shared.alert(id).await?.and_then(|record| record.alert),
-        None => None,
+        None => run.drill.as_ref().and_then(|drill| drill.alert.clone()),
     };
     let target = run.target.clone().unwrap_or_default();
     // Two unended runs at one place cannot be in the journal; were they, the older one keeps the place.

@@ -80,7 +80,7 @@ impl Shared {
             plugins: &plugins,
             safe: self.runbook(&run.runbook).is_some_and(|runbook| runbook.safe),
         };
-        self.windows_over(&subject, run.alert.is_some(), run.passes_freezes())
+        self.windows_over(&subject, run.alert.is_some() || run.drill.is_some(), run.passes_freezes())
     }
 
     /// When a window opens or closes next, or a silence begins or ends, if any ever does.

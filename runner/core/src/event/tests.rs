@@ -17,6 +17,7 @@ fn sample() -> Event {
                 mode: Mode::Act,
                 queued: false,
                 irreversible: false,
+                drill: false,
             },
             Outside::Kept(payload::RunCreated {
                 target: Some("http://secret-customer.example".to_owned()),
@@ -27,6 +28,7 @@ fn sample() -> Event {
                 by: None,
                 comment: None,
                 decisions: Vec::new(),
+                drill: None,
             }),
         ),
     }

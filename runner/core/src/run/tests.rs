@@ -25,6 +25,7 @@ pub(super) fn created(queued: bool) -> Event {
         mode: Mode::Act,
         queued,
         irreversible: false,
+        drill: false,
     };
     let outside = payload::RunCreated {
         target: Some("t".to_owned()),
@@ -35,6 +36,7 @@ pub(super) fn created(queued: bool) -> Event {
         by: None,
         comment: None,
         decisions: Vec::new(),
+        drill: None,
     };
     event(Fact::RunCreated(leaf, Outside::Kept(outside)))
 }

@@ -34,3 +34,26 @@ pub struct BacktestArgs {
     #[arg(long)]
     pub all: bool,
 }
+
+/// `drill`
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// The runbook.
+    pub runbook: String,
+    /// A file with the normalised alert, as `alerts parse` prints it; `-` for stdin. One that the runbook's matchers
+    /// demand when absent.
+    #[arg(long, value_name = "FILE")]
+    pub alert: Option<PathBuf>,
+    /// A label of the synthetic alert, `name=value`.
+    #[arg(long = "label", conflicts_with = "alert")]
+    pub labels: Vec<String>,
+    /// Act, once every gate is passed; only at targets that staunch.yaml marks under drill.targets.
+    #[arg(long)]
+    pub act: bool,
+    /// Why.
+    #[arg(long, default_value = "a drill")]
+    pub reason: String,
+    /// How long to wait for its end, or until it asks people.
+    #[arg(long, value_name = "DURATION", default_value = "2m")]
+    pub wait: String,
+}

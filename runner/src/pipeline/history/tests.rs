@@ -41,6 +41,7 @@ impl Story {
             mode: Mode::Act,
             queued: false,
             irreversible: false,
+            drill: false,
         };
         let outside = payload::RunCreated {
             target: None,
@@ -51,6 +52,7 @@ impl Story {
             by: None,
             comment: None,
             decisions: Vec::new(),
+            drill: None,
         };
         story.tell(Fact::RunCreated(leaf, Outside::Kept(outside)));
         story.planned(urls, false);
