@@ -1,6 +1,10 @@
-//! Who is asking: access tokens, and the person that each stands for.
+//! Who is asking: access tokens, and the person that each stands for; and people whom an OpenID provider vouches for.
 //!
 //! A token is 256 random bits, shown once; only its SHA-256 is kept. It never appears in a log.
+
+mod jwks;
+mod jws;
+pub mod oidc;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::RwLock;
@@ -35,14 +39,27 @@ pub struct TokenRecord {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// All tokens that are good, by hash.
+/// The most people of an identity provider that are remembered. Beyond it those who came first are forgotten first.
+const MOST_SEEN: usize = 10_000;
+
+/// All tokens that are good, by hash, and the people whom an identity provider vouched for lately.
 #[derive(Debug, Default)]
-pub struct Tokens(RwLock<HashMap<Digest, TokenRecord>>);
+pub struct Tokens {
+    by_hash: RwLock<HashMap<Digest, TokenRecord>>,
+    seen: RwLock<BTreeMap<String, Seen>>,
+}
+
+/// What an identity provider said of a person, and until when that holds.
+#[derive(Debug)]
+struct Seen {
+    roles: BTreeSet<String>,
+    until: DateTime<Utc>,
+}
 
 impl Tokens {
     /// Adds or changes a token; a revoked one is forgotten.
     pub fn put(&self, record: TokenRecord) {
-        let mut tokens = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tokens = self.by_hash.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         tokens.retain(|_, known| known.id != record.id);
         if let (Some(hash), None) = (record.hash, record.revoked_at) {
             tokens.insert(hash, record);
@@ -53,7 +70,7 @@ impl Tokens {
     /// nothing about any token.
     #[must_use]
     pub fn person(&self, token: &str, now: DateTime<Utc>) -> Option<Person> {
-        let tokens = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tokens = self.by_hash.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let record = tokens.get(&Digest::of(token.as_bytes()))?;
         if record.expires.is_some_and(|expires| now >= expires) {
             return None;
@@ -61,17 +78,35 @@ impl Tokens {
         Some(Person {
             name: record.name.clone(),
             roles: record.roles.iter().cloned().collect(),
+            groups: BTreeSet::new(),
             subject: Some(record.id.to_string()),
         })
     }
 
-    /// Everybody who has a good token, with the roles of all their good tokens together.
+    /// Remembers what an identity provider says of a person, until it holds no longer.
+    pub fn saw(&self, person: &Person, until: DateTime<Utc>) {
+        let mut seen = self.seen.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if seen.len() >= MOST_SEEN && !seen.contains_key(&person.name) {
+            let first = seen.iter().min_by_key(|(_, seen)| seen.until).map(|(name, _)| name.clone());
+            if let Some(first) = first {
+                seen.remove(&first);
+            }
+        }
+        seen.insert(person.name.clone(), Seen { roles: person.roles.clone(), until });
+    }
+
+    /// Everybody who has a good token, or whom an identity provider vouches for now, with the roles of all of it
+    /// together.
     #[must_use]
     pub fn everybody(&self, now: DateTime<Utc>) -> BTreeMap<String, BTreeSet<String>> {
-        let tokens = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tokens = self.by_hash.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut everybody: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for record in tokens.values().filter(|record| record.expires.is_none_or(|expires| now < expires)) {
             everybody.entry(record.name.clone()).or_default().extend(record.roles.iter().cloned());
+        }
+        let seen = self.seen.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (name, seen) in seen.iter().filter(|(_, seen)| now < seen.until) {
+            everybody.entry(name.clone()).or_default().extend(seen.roles.iter().cloned());
         }
         everybody
     }

@@ -16,6 +16,7 @@ mod e2e {
     mod drills;
     mod gate;
     mod halts;
+    mod identity;
     mod kill_switch;
     mod life;
     mod limits;

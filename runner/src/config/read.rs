@@ -17,17 +17,19 @@ use staunch_core::standing;
 
 use super::files::read_members;
 use super::resolve::{Environment, Resolver};
-use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
+use super::{Config, Grant, Grants, Host, Hosts, OidcConfig, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
     "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
-    "drill",
+    "drill", "identity",
 ];
-const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
+const LATER: [&str; 3] = ["connectors", "routes", "retention"];
 
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
+
+const OIDC_KEYS: [&str; 5] = ["issuer", "audience", "name_claim", "groups_claim", "roles"];
 
 const DEFAULT_POLICIES: &str = "policies";
 const DEFAULT_PORT: u16 = 7878;
@@ -94,6 +96,7 @@ impl Reading<'_> {
             initial_standing: standing.initial,
             standing,
             people: self.people(fields),
+            oidc: self.oidc(fields),
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
@@ -227,6 +230,45 @@ impl Reading<'_> {
             people.insert(entry.key.clone(), keys);
         }
         people
+    }
+
+    /// `identity: { oidc: { issuer, audience, name_claim, groups_claim, roles: { GROUP: [ROLE] } } }`.
+    fn oidc(&mut self, fields: Fields<'_>) -> Option<OidcConfig> {
+        let fields = self.reader.fields(fields.get("identity")?, "identity", &["oidc"]);
+        let node = self.reader.required(fields, "oidc", "identity")?;
+        let what = "identity.oidc";
+        let fields = self.reader.fields(node, what, &OIDC_KEYS);
+        let mut needed = |key: &str| {
+            let node = self.reader.required(fields, key, what)?;
+            self.reader.text(node, &format!("{what}.{key}")).map(str::to_owned)
+        };
+        let (issuer, audience) = (needed("issuer"), needed("audience"));
+        let mut claim = |key: &str, default: &str| {
+            let given = fields.get(key).and_then(|node| self.reader.text(node, &format!("{what}.{key}")));
+            given.unwrap_or(default).to_owned()
+        };
+        let (name_claim, groups_claim) = (claim("name_claim", "sub"), claim("groups_claim", "groups"));
+        let mut roles = BTreeMap::new();
+        if let Some(node) = fields.get("roles") {
+            for entry in self.reader.entries(node, "identity.oidc.roles").entries() {
+                let given = self.reader.texts(&entry.node, &format!("{what}.roles.{}", entry.key));
+                roles.insert(entry.key.clone(), given.unwrap_or_default());
+            }
+        }
+        if roles.is_empty() {
+            self.reader.warning(
+                node.at,
+                "identity.oidc gives no group a role, so nobody from there may do anything",
+            );
+        }
+        Some(OidcConfig {
+            issuer: issuer?,
+            audience: audience?,
+            name_claim,
+            groups_claim,
+            roles,
+            at: node.at,
+        })
     }
 
     fn time(&mut self, node: &Node, what: &str) -> Option<DateTime<Utc>> {

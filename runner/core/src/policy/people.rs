@@ -24,6 +24,8 @@ pub struct Person {
     pub name: String,
     /// The roles.
     pub roles: BTreeSet<String>,
+    /// The groups that an identity provider says they are in.
+    pub groups: BTreeSet<String>,
     /// With what they showed who they are: the id of a token, or the subject of an identity.
     pub subject: Option<String>,
 }
@@ -231,7 +233,7 @@ mod tests {
 
     fn person(roles: &[&str]) -> Person {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        Person { name: "alice".to_owned(), roles, subject: None }
+        Person { name: "alice".to_owned(), roles, groups: BTreeSet::new(), subject: None }
     }
 
     fn check(roles: &[&str], allowed: &[PersonAction]) {
