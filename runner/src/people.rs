@@ -11,7 +11,7 @@ use std::sync::RwLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::id::{Digest, TokenId};
 use staunch_core::policy::Person;
@@ -47,6 +47,16 @@ const MOST_SEEN: usize = 10_000;
 pub struct Tokens {
     by_hash: RwLock<HashMap<Digest, TokenRecord>>,
     seen: RwLock<BTreeMap<String, Seen>>,
+    used: RwLock<HashMap<TokenId, Use>>,
+}
+
+/// When a token was used last.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    /// The minute.
+    at: DateTime<Utc>,
+    /// Whether the store knows.
+    kept: bool,
 }
 
 /// What an identity provider said of a person, and until when that holds.
@@ -75,12 +85,48 @@ impl Tokens {
         if record.expires.is_some_and(|expires| now >= expires) {
             return None;
         }
+        self.note_use(&record.id, now);
         Some(Person {
             name: record.name.clone(),
             roles: record.roles.iter().cloned().collect(),
             groups: BTreeSet::new(),
             subject: Some(record.id.to_string()),
         })
+    }
+
+    /// Notes that a token was used. Most uses fall into a minute that is noted already, and only read.
+    fn note_use(&self, id: &TokenId, now: DateTime<Utc>) {
+        let Ok(at) = now.duration_trunc(TimeDelta::minutes(1)) else { return };
+        if self.last_use(id).is_some_and(|known| known >= at) {
+            return;
+        }
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.insert(id.clone(), Use { at, kept: false });
+    }
+
+    /// The minute in which a token was used last; `None` where it never was, as far as is known.
+    #[must_use]
+    pub fn last_use(&self, id: &TokenId) -> Option<DateTime<Utc>> {
+        let used = self.used.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.get(id).map(|used| used.at)
+    }
+
+    /// Takes up when a token was used last, as the store knows it.
+    pub fn restore_use(&self, id: TokenId, at: DateTime<Utc>) {
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.entry(id).or_insert(Use { at, kept: true });
+    }
+
+    /// The uses that the store does not know yet; from now on they count as known to it.
+    pub fn uses_to_keep(&self) -> Vec<(TokenId, DateTime<Utc>)> {
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let unkept = used.iter_mut().filter(|(_, used)| !used.kept);
+        unkept
+            .map(|(id, used)| {
+                used.kept = true;
+                (id.clone(), used.at)
+            })
+            .collect()
     }
 
     /// Remembers what an identity provider says of a person, until it holds no longer.
@@ -166,6 +212,42 @@ mod tests {
         assert!(tokens.person("stn_other", at(1)).is_none());
         tokens.put(TokenRecord { revoked_at: Some(at(5)), ..record(&token) });
         assert!(tokens.person(&token, at(6)).is_none());
+    }
+
+    #[test]
+    fn the_last_use_of_a_token_is_known_to_the_minute_and_handed_over_once() {
+        let tokens = Tokens::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let id = TokenId::from_bits(1);
+        tokens.put(record("a"));
+        assert_eq!(tokens.last_use(&id), None);
+        assert!(tokens.person("a", at(61)).is_some() && tokens.person("b", at(62)).is_none());
+        assert_eq!(tokens.last_use(&id), Some(at(60)));
+        assert_eq!(tokens.uses_to_keep(), [(id.clone(), at(60))]);
+        assert!(tokens.person("a", at(99)).is_some());
+        assert_eq!(tokens.uses_to_keep(), [], "the same minute");
+        assert!(tokens.person("a", at(100)).is_none(), "expired");
+        assert_eq!(tokens.last_use(&id), Some(at(60)), "what is refused is no use");
+        let later = Tokens::default();
+        later.restore_use(id.clone(), at(60));
+        assert_eq!((later.last_use(&id), later.uses_to_keep().len()), (Some(at(60)), 0));
+    }
+
+    #[test]
+    fn people_of_a_provider_are_known_as_long_as_it_vouches_for_them() {
+        let tokens = Tokens::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let roles = BTreeSet::from(["auditor".to_owned()]);
+        let person = Person { name: "ada".to_owned(), roles, groups: BTreeSet::new(), subject: None };
+        tokens.put(record("a"));
+        tokens.saw(&person, at(50));
+        let roles =
+            |second| tokens.everybody(at(second)).remove("ada").unwrap_or_default().into_iter().collect();
+        let known: [Vec<String>; 3] = [roles(49), roles(50), roles(100)];
+        assert_eq!(
+            known,
+            [vec!["auditor".to_owned(), "operator".to_owned()], vec!["operator".to_owned()], vec![]]
+        );
     }
 
     #[test]

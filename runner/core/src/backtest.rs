@@ -62,12 +62,15 @@ pub struct Assumed {
     pub approved: bool,
 }
 
+/// Checks an input against a plugin's schema.
+pub type CheckInput = Box<dyn Fn(&Value) -> Result<(), Reason> + Send + Sync>;
+
 /// A plugin as a backtest knows it.
 pub struct Plugin {
     /// What decisions know about it.
     pub facts: PluginFacts,
     /// Checks an input against its schema.
-    pub check_input: Box<dyn Fn(&Value) -> Result<(), Reason> + Send + Sync>,
+    pub check_input: CheckInput,
 }
 
 impl fmt::Debug for Plugin {
@@ -268,7 +271,7 @@ impl<'a> Backtest<'a> {
         let key = (alert.source.clone(), alert.fingerprint.clone());
         let known = self.firings.get(&key).map(|firing| firing.known.clone());
         let judged = match (identify(alert, known.as_ref()), known) {
-            (Identity::New, _) | (_, None) => self.begins(key, alert),
+            (Identity::New, _) | (_, None) => self.begins(&key, alert),
             (Identity::Repeat, Some(_)) => self.repeats(&key, alert),
             (Identity::Resolves, Some(_)) => self.resolves(&key),
             (Identity::AlreadyOver, Some(_)) => {
@@ -296,7 +299,7 @@ impl<'a> Backtest<'a> {
         self.ids
     }
 
-    fn begins(&mut self, key: Identified, alert: &Alert) -> Judged {
+    fn begins(&mut self, key: &Identified, alert: &Alert) -> Judged {
         let routed = self.world.policies.routing().route(alert, self.now);
         let mut decisions =
             vec![Decision::pass(self.now, Stage::Dedup, &alert.fingerprint, "not known before")];
@@ -307,10 +310,10 @@ impl<'a> Backtest<'a> {
             status: if resolved { Standing::Resolved } else { Standing::Firing },
             starts_at: alert.starts_at,
         };
-        self.quieted.remove(&key);
+        self.quieted.remove(key);
         let firing = Firing { known, lost: BTreeSet::new(), quiet: BTreeSet::new(), about: None };
         self.firings.insert(key.clone(), firing);
-        let runs = self.try_all(&key, alert, &routed.runbooks, &mut decisions);
+        let runs = self.try_all(key, alert, &routed.runbooks, &mut decisions);
         let (heard, otherwise) =
             if resolved { (Heard::Resolved, Decided::Resolved) } else { (Heard::New, Decided::NoMatch) };
         self.judged(heard, otherwise, runs, decisions)

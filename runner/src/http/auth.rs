@@ -64,7 +64,7 @@ impl Caller {
     /// 403, with what denied it.
     pub fn may(&self, app: &App, action: PersonAction, object: Object<'_>) -> Result<(), Problem> {
         let rules = app.pipeline().rules();
-        let answer = rules.policies.people().may(&self.0, action, object);
+        let answer = rules.policies.people().may(&self.0, action, object, app.pipeline().clock().now());
         if answer.permitted {
             return Ok(());
         }

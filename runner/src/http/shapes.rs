@@ -236,9 +236,9 @@ pub fn file_halt(file: &FileHalt) -> Value {
     })
 }
 
-/// An access token as the API shows it: without what it is.
+/// An access token as the API shows it: without what it is, and with the minute in which it was used last.
 #[must_use]
-pub fn token(record: &TokenRecord) -> Value {
+pub fn token(record: &TokenRecord, last_used_at: Option<DateTime<Utc>>) -> Value {
     json!({
         "id": record.id,
         "name": record.name,
@@ -246,6 +246,7 @@ pub fn token(record: &TokenRecord) -> Value {
         "created_at": record.created_at,
         "expires": record.expires,
         "revoked_at": record.revoked_at,
+        "last_used_at": last_used_at,
     })
 }
 

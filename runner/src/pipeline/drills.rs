@@ -48,7 +48,11 @@ pub(super) async fn start(
 }
 
 /// The alert of a drill: the given one, or one that the runbook's matchers demand.
-fn synthetic(shared: &Shared, runbook: &Runbook, request: &StartRequest) -> Result<Alert, Refusal> {
+pub(super) fn synthetic(
+    shared: &Shared,
+    runbook: &Runbook,
+    request: &StartRequest,
+) -> Result<Alert, Refusal> {
     let wrong = |field, message: &str| Err(Refusal::Invalid { field, message: message.to_owned() });
     if request.target.is_some() {
         return wrong("target", "a drill's target is what the runbook makes of the alert");

@@ -31,6 +31,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
         shared.alerts.completed();
     }
     shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
+    super::tokens::restore_uses(shared).await?;
     // Before any run is taken up.
     shared.each_row(views::HALT, Some(views::IN_FORCE), |halt| shared.halts.restore(halt)).await?;
     let now = shared.now();

@@ -214,3 +214,49 @@ fn a_provider_that_could_be_anybody_is_no_configuration() {
         assert!(checked.stdout.contains(wanted), "{oidc}: {}", checked.stdout);
     }
 }
+
+#[test]
+fn rules_about_people_may_look_at_target_labels_and_time() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let path = stage.home.path("policies/people.cedar");
+    let rules = std::fs::read_to_string(&path).unwrap();
+    let more = r#"
+        @id("not-shop-9")
+        forbid (principal, action in [Action::"start", Action::"approve"], resource)
+        when { context has target && context.target == "shop-9" };
+        @id("not-by-label")
+        forbid (principal, action == Action::"reject", resource)
+        when { context has labels && context.labels.hasTag("instance") && context.labels.getTag("instance") == "shop-1" };
+        @id("never")
+        forbid (principal, action == Action::"halt", resource) when { context.time.hour >= 0 };
+    "#;
+    std::fs::write(&path, format!("{rules}{more}")).unwrap();
+    let daemon = stage.home.serve();
+    let start = |more: Value| {
+        let mut body = json!({ "runbook": "restart-shop", "reason": "r" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        daemon.post("/v1/runs", &body)
+    };
+    for (more, status) in [
+        (json!({ "labels": { "instance": "shop-9" } }), 403),
+        (json!({ "target": "shop-9", "labels": { "instance": "shop-2" } }), 403),
+        (json!({ "drill": true, "labels": { "instance": "shop-9" } }), 403),
+        (json!({ "labels": { "instance": "shop-3" } }), 202),
+    ] {
+        let answer = start(more.clone());
+        assert_eq!(answer.status, status, "{more}: {}", answer.text());
+        assert!(status == 202 || answer.text().contains("not-shop-9"), "{}", answer.text());
+    }
+    let ids = ["shop-9", "shop-1"].map(|instance| daemon.run_of(&Firing::new(ALERT, instance)));
+    let [nine, one] = ids.map(|id| daemon.until(&id, "waiting"));
+    let operator = stage.home.token("ada", "operator");
+    assert_eq!(daemon.approve(&operator, &nine).status, 403);
+    let reject = |run: &Value| {
+        let path = format!("/v1/runs/{}/reject", run["id"].as_str().unwrap());
+        daemon.post_by(&operator, &path, &json!({})).status
+    };
+    assert_eq!((reject(&one), reject(&nine)), (403, 200));
+    assert_eq!(daemon.approve(&operator, &one).status, 200);
+    let halted = daemon.post("/v1/halts", &json!({ "scope": "all", "reason": "r" }));
+    assert_eq!(halted.status, 403, "{}", halted.text());
+}
