@@ -1,13 +1,17 @@
-//! Who is asking: access tokens, and the person that each stands for.
+//! Who is asking: access tokens, and the person that each stands for; and people whom an OpenID provider vouches for.
 //!
 //! A token is 256 random bits, shown once; only its SHA-256 is kept. It never appears in a log.
+
+mod jwks;
+mod jws;
+pub mod oidc;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::RwLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use staunch_core::id::{Digest, TokenId};
 use staunch_core::policy::Person;
@@ -35,14 +39,37 @@ pub struct TokenRecord {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// All tokens that are good, by hash.
+/// The most people of an identity provider that are remembered. Beyond it those who came first are forgotten first.
+const MOST_SEEN: usize = 10_000;
+
+/// All tokens that are good, by hash, and the people whom an identity provider vouched for lately.
 #[derive(Debug, Default)]
-pub struct Tokens(RwLock<HashMap<Digest, TokenRecord>>);
+pub struct Tokens {
+    by_hash: RwLock<HashMap<Digest, TokenRecord>>,
+    seen: RwLock<BTreeMap<String, Seen>>,
+    used: RwLock<HashMap<TokenId, Use>>,
+}
+
+/// When a token was used last.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    /// The minute.
+    at: DateTime<Utc>,
+    /// Whether the store knows.
+    kept: bool,
+}
+
+/// What an identity provider said of a person, and until when that holds.
+#[derive(Debug)]
+struct Seen {
+    roles: BTreeSet<String>,
+    until: DateTime<Utc>,
+}
 
 impl Tokens {
     /// Adds or changes a token; a revoked one is forgotten.
     pub fn put(&self, record: TokenRecord) {
-        let mut tokens = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tokens = self.by_hash.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         tokens.retain(|_, known| known.id != record.id);
         if let (Some(hash), None) = (record.hash, record.revoked_at) {
             tokens.insert(hash, record);
@@ -53,25 +80,79 @@ impl Tokens {
     /// nothing about any token.
     #[must_use]
     pub fn person(&self, token: &str, now: DateTime<Utc>) -> Option<Person> {
-        let tokens = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tokens = self.by_hash.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let record = tokens.get(&Digest::of(token.as_bytes()))?;
         if record.expires.is_some_and(|expires| now >= expires) {
             return None;
         }
+        self.note_use(&record.id, now);
         Some(Person {
             name: record.name.clone(),
             roles: record.roles.iter().cloned().collect(),
+            groups: BTreeSet::new(),
             subject: Some(record.id.to_string()),
         })
     }
 
-    /// Everybody who has a good token, with the roles of all their good tokens together.
+    /// Notes that a token was used. Most uses fall into a minute that is noted already, and only read.
+    fn note_use(&self, id: &TokenId, now: DateTime<Utc>) {
+        let Ok(at) = now.duration_trunc(TimeDelta::minutes(1)) else { return };
+        if self.last_use(id).is_some_and(|known| known >= at) {
+            return;
+        }
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.insert(id.clone(), Use { at, kept: false });
+    }
+
+    /// The minute in which a token was used last; `None` where it never was, as far as is known.
+    #[must_use]
+    pub fn last_use(&self, id: &TokenId) -> Option<DateTime<Utc>> {
+        let used = self.used.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.get(id).map(|used| used.at)
+    }
+
+    /// Takes up when a token was used last, as the store knows it.
+    pub fn restore_use(&self, id: TokenId, at: DateTime<Utc>) {
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.entry(id).or_insert(Use { at, kept: true });
+    }
+
+    /// The uses that the store does not know yet; from now on they count as known to it.
+    pub fn uses_to_keep(&self) -> Vec<(TokenId, DateTime<Utc>)> {
+        let mut used = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let unkept = used.iter_mut().filter(|(_, used)| !used.kept);
+        unkept
+            .map(|(id, used)| {
+                used.kept = true;
+                (id.clone(), used.at)
+            })
+            .collect()
+    }
+
+    /// Remembers what an identity provider says of a person, until it holds no longer.
+    pub fn saw(&self, person: &Person, until: DateTime<Utc>) {
+        let mut seen = self.seen.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if seen.len() >= MOST_SEEN && !seen.contains_key(&person.name) {
+            let first = seen.iter().min_by_key(|(_, seen)| seen.until).map(|(name, _)| name.clone());
+            if let Some(first) = first {
+                seen.remove(&first);
+            }
+        }
+        seen.insert(person.name.clone(), Seen { roles: person.roles.clone(), until });
+    }
+
+    /// Everybody who has a good token, or whom an identity provider vouches for now, with the roles of all of it
+    /// together.
     #[must_use]
     pub fn everybody(&self, now: DateTime<Utc>) -> BTreeMap<String, BTreeSet<String>> {
-        let tokens = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tokens = self.by_hash.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut everybody: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for record in tokens.values().filter(|record| record.expires.is_none_or(|expires| now < expires)) {
             everybody.entry(record.name.clone()).or_default().extend(record.roles.iter().cloned());
+        }
+        let seen = self.seen.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (name, seen) in seen.iter().filter(|(_, seen)| now < seen.until) {
+            everybody.entry(name.clone()).or_default().extend(seen.roles.iter().cloned());
         }
         everybody
     }
@@ -131,6 +212,42 @@ mod tests {
         assert!(tokens.person("stn_other", at(1)).is_none());
         tokens.put(TokenRecord { revoked_at: Some(at(5)), ..record(&token) });
         assert!(tokens.person(&token, at(6)).is_none());
+    }
+
+    #[test]
+    fn the_last_use_of_a_token_is_known_to_the_minute_and_handed_over_once() {
+        let tokens = Tokens::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let id = TokenId::from_bits(1);
+        tokens.put(record("a"));
+        assert_eq!(tokens.last_use(&id), None);
+        assert!(tokens.person("a", at(61)).is_some() && tokens.person("b", at(62)).is_none());
+        assert_eq!(tokens.last_use(&id), Some(at(60)));
+        assert_eq!(tokens.uses_to_keep(), [(id.clone(), at(60))]);
+        assert!(tokens.person("a", at(99)).is_some());
+        assert_eq!(tokens.uses_to_keep(), [], "the same minute");
+        assert!(tokens.person("a", at(100)).is_none(), "expired");
+        assert_eq!(tokens.last_use(&id), Some(at(60)), "what is refused is no use");
+        let later = Tokens::default();
+        later.restore_use(id.clone(), at(60));
+        assert_eq!((later.last_use(&id), later.uses_to_keep().len()), (Some(at(60)), 0));
+    }
+
+    #[test]
+    fn people_of_a_provider_are_known_as_long_as_it_vouches_for_them() {
+        let tokens = Tokens::default();
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let roles = BTreeSet::from(["auditor".to_owned()]);
+        let person = Person { name: "ada".to_owned(), roles, groups: BTreeSet::new(), subject: None };
+        tokens.put(record("a"));
+        tokens.saw(&person, at(50));
+        let roles =
+            |second| tokens.everybody(at(second)).remove("ada").unwrap_or_default().into_iter().collect();
+        let known: [Vec<String>; 3] = [roles(49), roles(50), roles(100)];
+        assert_eq!(
+            known,
+            [vec!["auditor".to_owned(), "operator".to_owned()], vec!["operator".to_owned()], vec![]]
+        );
     }
 
     #[test]

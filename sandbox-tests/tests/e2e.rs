@@ -6,14 +6,17 @@ mod e2e {
     mod stage;
 
     mod approvals;
+    mod backtest;
     mod bad_input;
     mod breakers;
     mod commands;
     mod crash;
     mod dedup;
     mod disk;
+    mod drills;
     mod gate;
     mod halts;
+    mod identity;
     mod kill_switch;
     mod ladder;
     mod life;

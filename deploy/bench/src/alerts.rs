@@ -1,5 +1,8 @@
 //! The alerts that are sent: Alertmanager's webhook with one alert, all alike but for their number.
 
+/// The name of the alert that leads to the plugin of the road.
+pub(crate) const NAME: &str = "Bench";
+
 /// Where the number of an alert stands in its label, and in the path of the request that it leads to.
 pub(crate) fn instance(number: u64) -> String {
     format!("n{number}")
@@ -12,7 +15,7 @@ pub(crate) fn number(path: &str) -> Option<u64> {
 
 /// The body of the webhook for one firing alert, about as long as a real one.
 pub(crate) fn body(number: u64) -> String {
-    body_for("Bench", number)
+    body_for(NAME, number)
 }
 
 /// The same under another alert name, for another runbook.

@@ -10,15 +10,13 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use crate::alerts;
 use crate::component;
 use crate::process::{self, Finished};
 use crate::workshop::Workshop;
 
 /// The plugin that the road leads through.
 pub(crate) const PLUGIN: &str = "http-request";
-
-/// The name of the alert that leads to it.
-const ALERT: &str = "Bench";
 
 /// The name of the source.
 pub(crate) const SOURCE: &str = "bench";
@@ -160,7 +158,7 @@ pub(crate) fn envelope(component: &Path) -> PathBuf {
 
 /// A runbook that turns one kind of alert into one POST, without asking and without probes.
 fn runbook(plugin: &str, target: SocketAddr) -> String {
-    let alert = if plugin == PLUGIN { ALERT } else { plugin };
+    let alert = if plugin == PLUGIN { alerts::NAME } else { plugin };
     format!(
         "runbook: {plugin}\n\
          description: One POST at the target of the benchmark.\n\

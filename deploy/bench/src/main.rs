@@ -7,6 +7,7 @@
 
 mod alerts;
 mod api;
+mod backtest;
 mod client;
 mod component;
 mod daemon;
@@ -72,6 +73,7 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
                 Part::Exact => exact::run(cli, &workshop, &mut report).await,
                 Part::Halt => halt::run(cli, &workshop, &mut report).await,
                 Part::Tamper => tamper::run(cli, &workshop, &mut report).await,
+                Part::Backtest => backtest::run(cli, &workshop, &mut report).await,
             };
             if let Err(error) = done {
                 report.broken(&error);

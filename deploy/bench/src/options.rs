@@ -71,10 +71,13 @@ pub(crate) enum Part {
     Halt,
     /// Twenty changed plugins
     Tamper,
+    /// Recorded alerts under policies
+    Backtest,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [Self::Road, Self::SlowDisk, Self::Idle, Self::Exact, Self::Halt, Self::Tamper];
+    const ALL: [Self; 7] =
+        [Self::Road, Self::SlowDisk, Self::Idle, Self::Exact, Self::Halt, Self::Tamper, Self::Backtest];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -84,6 +87,7 @@ impl Part {
             Self::Exact => "exact",
             Self::Halt => "halt",
             Self::Tamper => "tamper",
+            Self::Backtest => "backtest",
         }
     }
 
@@ -97,6 +101,7 @@ impl Part {
             }
             Self::Halt => "a halt of everything amid 1,000 effects a second, and the last effect after it",
             Self::Tamper => "single-byte changes of component, manifest, envelope and installed copy",
+            Self::Backtest => "recorded alerts decided by ten runbooks under limits, nothing run",
         }
     }
 }

@@ -237,6 +237,8 @@ words! {
         Standing = "standing",
         /// The guardrails do not permit it.
         Policy = "policy",
+        /// It is a drill, and drills do not act there.
+        Drill = "drill",
         /// The person may not do this.
         Role = "role",
         /// The person does not count: separation of duties, or approved before.

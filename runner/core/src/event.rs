@@ -177,6 +177,9 @@ facts! {
             queued: bool,
             /// Whether an effect of it cannot be taken back.
             irreversible: bool,
+            /// Whether it is a drill.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            drill: bool,
         }
         payload {
             /// The target, as the runbook's template gives it.
@@ -198,6 +201,9 @@ facts! {
             /// How the steps follow each other, and what follows them.
             #[serde(default, skip_serializing_if = "Flow::is_silent")]
             flow: Flow,
+            /// The synthetic alert of a drill.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            drill: Option<Alert>,
         }
     }
     /// The run is planned now.

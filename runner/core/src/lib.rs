@@ -6,8 +6,10 @@
 #![warn(missing_docs)]
 
 pub mod alert;
+pub mod backtest;
 pub mod breaker;
 pub mod decision;
+pub mod drill;
 pub mod effect;
 pub mod event;
 pub mod gate;

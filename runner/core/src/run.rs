@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::decision::{Code, Decision, Outcome as Passed, Reason, Stage};
+use crate::drill::Drill;
 use crate::effect::{Answer, Call, Effect, EffectStatus, Repeat};
 use crate::event::{Event, Fact, payload};
 use crate::id::{AlertId, Digest, RunId};
@@ -253,6 +254,9 @@ pub struct Run {
     pub verify: Option<VerifyPlan>,
     /// Who started it by hand.
     pub by: Option<String>,
+    /// What makes it a drill, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
     /// Where it is.
     pub state: State,
     /// How it ended.
@@ -368,6 +372,7 @@ impl Run {
             labels: outside.map(|o| o.labels.clone()).unwrap_or_default(),
             verify: outside.and_then(|o| o.verify.clone()),
             by: outside.and_then(|o| o.by.clone()),
+            drill: leaf.drill.then(|| Drill { alert: outside.and_then(|o| o.drill.clone()) }),
             state: if leaf.queued { State::Queued } else { State::Planning },
             outcome: None,
             verdict: None,

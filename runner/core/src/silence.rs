@@ -14,6 +14,7 @@ use crate::decision::{Code, Decision, Stage};
 use crate::event::{Event, Fact, Outside, SilenceCreated, payload};
 use crate::id::SilenceId;
 use crate::policy::matcher::{self, Matcher};
+use crate::window::Ruling;
 
 /// The most silences that have not ended.
 pub const MOST_SILENCES: usize = 1_000;
@@ -144,6 +145,12 @@ impl Silence {
         let message = format!("silence {id} by {created_by} covers it until {until}");
         Decision::refuse(now, Stage::Window, subject, Code::Silence, message)
     }
+
+    /// Adds what it says about a run of `runbook` to what windows say.
+    pub fn cover(&self, now: DateTime<Utc>, runbook: &str, ruling: &mut Ruling) {
+        ruling.decisions.push(self.refuse(now, runbook));
+        (ruling.autonomy, ruling.mute) = (None, true);
+    }
 }
 
 /// A silence that cannot be made or ended.
@@ -188,6 +195,13 @@ pub enum SilenceError {
 #[serde(transparent)]
 pub struct Silences {
     silences: Vec<Silence>,
+}
+
+impl FromIterator<Silence> for Silences {
+    /// All of these, whenever they ended: for looking back.
+    fn from_iter<I: IntoIterator<Item = Silence>>(silences: I) -> Self {
+        Self { silences: silences.into_iter().collect() }
+    }
 }
 
 impl Silences {

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use staunch_core::run::State;
 
+mod rehearsal;
+
+pub(super) use rehearsal::{BacktestArgs, DrillArgs};
+
 /// Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.
 #[derive(Debug, Parser)]
 #[command(name = "staunch", version, propagate_version = true, arg_required_else_help = true)]
@@ -102,6 +106,10 @@ pub enum Command {
     Schedules,
     /// Circuit breakers: list, trip, reset
     Breakers(BreakersArgs),
+    /// Rehearse recorded alerts: what would have matched, been limited, been gated, run
+    Backtest(BacktestArgs),
+    /// Walk a runbook's road with a synthetic alert: planned only, or acted at targets that are marked for drills
+    Drill(DrillArgs),
     /// Plugins: scaffold, build, test, run, sign, verify, install, list
     Plugin(PluginArgs),
     /// The journal: verify, prove, export, checkpoint

@@ -19,6 +19,7 @@ use crate::config::{Config, read_policy_files};
 use crate::intake::Source;
 use crate::keys;
 use crate::people::Tokens;
+use crate::people::oidc::{Oidc, OidcSettings, check_address};
 use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
@@ -31,6 +32,7 @@ pub(super) struct Checked {
     pub(super) sources: BTreeMap<String, Arc<Source>>,
     pub(super) trust: TrustPolicy,
     pub(super) roots: Vec<Root>,
+    pub(super) identity: Option<Arc<Oidc>>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -55,6 +57,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     let roots = roots(&config).unwrap_or_else(|found| {
         note(found);
         Vec::new()
+    });
+    let identity = identity(&config, &roots).unwrap_or_else(|problem| {
+        note(vec![problem]);
+        None
     });
     let (policies, digest) = match policies(&config.policies) {
         Ok((policies, digest)) => (Some(policies), digest),
@@ -95,7 +101,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
                 config,
             };
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
-            Ok(Checked { rules, sources, trust, roots, warnings })
+            Ok(Checked { rules, sources, trust, roots, identity, warnings })
         }
         _ => {
             problems.extend(warnings);
@@ -122,12 +128,27 @@ fn with_policies(path: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
+pub(super) fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>> {
     let files = read_policy_files(folder)?;
     let parts: Vec<&[u8]> =
         files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
     let digest = Digest::of_parts(&parts);
     Ok((Policies::load(&files)?, digest))
+}
+
+/// Who vouches for people beside the tokens.
+fn identity(config: &Config, roots: &[Root]) -> Result<Option<Arc<Oidc>>, Problem> {
+    let Some(oidc) = &config.oidc else { return Ok(None) };
+    let wrong = |message: String| config.problem(oidc.at, format!("identity.oidc: {message}"));
+    check_address(&oidc.issuer).map_err(|message| wrong(format!("issuer: {message}")))?;
+    let settings = OidcSettings {
+        issuer: oidc.issuer.clone(),
+        audience: oidc.audience.clone(),
+        name_claim: oidc.name_claim.clone(),
+        groups_claim: oidc.groups_claim.clone(),
+        roles: oidc.roles.clone(),
+    };
+    Oidc::new(settings, roots).map(|oidc| Some(Arc::new(oidc))).map_err(wrong)
 }
 
 /// Who may vouch for https targets, beside the system's authorities.
@@ -263,7 +284,8 @@ fn print(problems: &[Problem], output: &Output) {
 /// What is wrong with gates, measured by the people who have access tokens. Only where no daemon has the data: it warns
 /// of the same itself, and tokens may be made while it runs.
 async fn gates(rules: &Rules) -> Result<Vec<Problem>, Failure> {
-    if !rules.config.data.join("journal.db").exists() {
+    // Whom a provider may vouch for is not known here.
+    if rules.config.oidc.is_some() || !rules.config.data.join("journal.db").exists() {
         return Ok(Vec::new());
     }
     let Some(scribe) = local::scribe(&rules.config).await? else { return Ok(Vec::new()) };

@@ -6,10 +6,12 @@
 mod alerts;
 mod args;
 mod audit;
+mod backtest;
 mod breakers;
 mod check;
 mod client;
 mod demo;
+mod drill;
 mod halts;
 mod init;
 mod keys;
@@ -108,6 +110,8 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Unsilence { id } => runtime()?.block_on(silences::expire(&id, &cli.connection, output)),
         Command::Schedules => runtime()?.block_on(schedules::list(&cli.connection, output)),
         Command::Breakers(args) => runtime()?.block_on(breakers::run(args, &cli.connection, output)),
+        Command::Backtest(args) => runtime()?.block_on(backtest::run(&args, &cli.connection, output)),
+        Command::Drill(args) => runtime()?.block_on(drill::run(&args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),
         Command::Audit(args) => runtime()?.block_on(audit::run(args, &cli.connection, output)),
         Command::Token(args) => runtime()?.block_on(token::run(args, &cli.connection, output)),

@@ -1,6 +1,6 @@
 //! What is printed: tables for people, JSON for programs, messages beside the data.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 
 use serde_json::Value;
 
@@ -37,6 +37,12 @@ impl Output {
             drop(stdout.write_all(b"\n"));
         }
         drop(stdout.flush());
+    }
+
+    /// Data that is written piece by piece.
+    #[expect(clippy::unused_self, reason = "all data goes out through here")]
+    pub(super) fn stream(&self) -> impl Write {
+        std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())
     }
 
     /// Data, as indented JSON.

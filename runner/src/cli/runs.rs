@@ -107,7 +107,7 @@ pub(super) fn parse_json(flag: &str, text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| Failure::Usage(format!("{flag}: not JSON: {error}")))
 }
 
-fn label_map(labels: &[String]) -> Result<BTreeMap<&str, &str>, Failure> {
+pub(super) fn label_map(labels: &[String]) -> Result<BTreeMap<&str, &str>, Failure> {
     labels
         .iter()
         .map(|label| {
@@ -176,8 +176,10 @@ pub(super) fn show(run: &Value, output: &Output) {
 
 fn described(run: &Value) -> String {
     let text = |path: &str| run.pointer(path).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
+    let drill = run.get("drill").and_then(Value::as_bool).is_some_and(|drill| drill);
+    let drill = if drill { "  (a drill)" } else { "" };
     let mut lines = vec![
-        format!("{}  {} on {}", text("/id"), text("/runbook"), text("/target")),
+        format!("{}  {} on {}{drill}", text("/id"), text("/runbook"), text("/target")),
         format!("state    {}  outcome {}", text("/state"), text("/outcome")),
     ];
     if run.pointer("/reason/code").is_some() {

@@ -92,7 +92,7 @@ fn announce(output: &Output, data: &Path, address: SocketAddr) {
 
 /// Puts the rooms together.
 async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure> {
-    let Checked { rules, sources, trust, roots, .. } = checked;
+    let Checked { rules, sources, trust, roots, identity, .. } = checked;
     let failed = |error: &dyn std::error::Error| Failure::Usage(chain(error));
     let clock = Clock::machine();
     let options = local::journal_options(&rules.config, &clock)?;
@@ -116,12 +116,15 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
         .await
         .map_err(|error| failed(&error))?;
     warn_of_gates(&pipeline);
-    Ok((App::new(pipeline.clone(), sources), pipeline, journal))
+    Ok((App::new(pipeline.clone(), sources, identity), pipeline, journal))
 }
 
 /// A gate that nobody could pass is no reason not to serve: the tokens for it may come later.
 fn warn_of_gates(pipeline: &Pipeline) {
-    for problem in pipeline.impossible_gates() {
+    // Whom a provider may vouch for is not known here.
+    let problems =
+        if pipeline.rules().config.oidc.is_some() { Vec::new() } else { pipeline.impossible_gates() };
+    for problem in problems {
         tracing::warn!("{problem}");
     }
 }
@@ -168,7 +171,7 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
             return;
         }
     };
-    let Checked { rules, sources, trust, roots, .. } = checked;
+    let Checked { rules, sources, trust, roots, identity, .. } = checked;
     let grants = rules.config.grants.clone();
     let secrets = rules.config.secrets.clone();
     if let Err(error) = pipeline.replace_secrets(secrets) {
@@ -184,7 +187,7 @@ async fn reload(app: &App, pipeline: &Pipeline, path: &Path) {
         set.grants = grants;
         set.trust = trust;
     });
-    app.reload(sources);
+    app.reload(sources, identity);
     pipeline.decide_again();
     warn_of_gates(pipeline);
     tracing::info!("configuration and policies are loaded again");

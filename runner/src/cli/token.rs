@@ -1,5 +1,7 @@
 //! `token`: over HTTP when a daemon holds the journal, else into the journal itself.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use staunch_core::id::TokenId;
@@ -13,7 +15,7 @@ use crate::causes::chain;
 use crate::clock::Clock;
 use crate::http::shapes::token as token_shape;
 use crate::journal::MAX_PAGE;
-use crate::people::check_token_request;
+use crate::people::{TokenRecord, check_token_request};
 use crate::pipeline::scribe::Scribe;
 use crate::pipeline::{Cursor, Listing, Refusal, list_tokens, revocation, token_line};
 
@@ -37,6 +39,7 @@ pub(super) async fn run(args: TokenArgs, connection: &Connection, output: &Outpu
                 ("NAME", "/name"),
                 ("ROLES", "/roles"),
                 ("EXPIRES", "/expires"),
+                ("LAST USED", "/last_used_at"),
                 ("REVOKED", "/revoked_at"),
             ];
             output.part(&list(connection, &part).await?, &columns);
@@ -71,12 +74,16 @@ async fn list_here(scribe: &Scribe, part: &Part) -> Result<Listed, Failure> {
     let wrong = || Failure::Usage("--after: not what an earlier listing said".to_owned());
     let mut after =
         part.after.as_deref().map(|text| Cursor::among::<TokenId>(text).ok_or_else(wrong)).transpose()?;
+    let uses = scribe.journal().token_uses().await;
+    let uses: HashMap<String, DateTime<Utc>> =
+        uses.map_err(|error| Failure::Unreachable(chain(&error)))?.into_iter().collect();
+    let shown = |record: &TokenRecord| token_shape(record, uses.get(record.id.as_str()).copied());
     let mut items = Vec::new();
     loop {
         let limit = u32::try_from(part.most() - items.len()).unwrap_or(MAX_PAGE).min(MAX_PAGE);
         let page = list_tokens(scribe.journal(), Listing { after, limit, ..Listing::default() }).await;
         let page = page.map_err(|error| Failure::Unreachable(chain(&error)))?;
-        items.extend(page.items.iter().map(token_shape));
+        items.extend(page.items.iter().map(shown));
         if page.next.is_none() || items.len() >= part.most() {
             return Ok(Listed { items, next: page.next.map(|next| next.to_string()) });
         }

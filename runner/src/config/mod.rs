@@ -52,6 +52,8 @@ pub struct Config {
     pub initial_standing: Standing,
     /// How standing is counted and lost.
     pub standing: staunch_core::standing::Settings,
+    /// The OpenID provider that vouches for people beside the tokens.
+    pub oidc: Option<OidcConfig>,
     /// Where service, file and process may act.
     pub hosts: Hosts,
     /// The alert sources, by name.
@@ -70,6 +72,8 @@ pub struct Config {
     pub breaker: BreakerSettings,
     /// The limits over everything.
     pub limits: GlobalLimits,
+    /// The names of targets on which drills may act.
+    pub drill_targets: Vec<String>,
     /// The groups that limits of runbooks count the members of.
     pub groups: BTreeMap<String, Group>,
     /// How many runs may wait.
@@ -80,6 +84,23 @@ pub struct Config {
     pub public: Public,
     /// What an operator should know.
     pub warnings: Vec<Problem>,
+}
+
+/// `identity.oidc`: an OpenID provider, and what the groups of its people mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcConfig {
+    /// The issuer, exactly as it stands in tokens.
+    pub issuer: String,
+    /// The audience that tokens must be for.
+    pub audience: String,
+    /// The claim that names the person.
+    pub name_claim: String,
+    /// The claim that lists their groups.
+    pub groups_claim: String,
+    /// The roles that each group gives.
+    pub roles: BTreeMap<String, Vec<String>>,
+    /// Where it stands in the file, for problems that are found later.
+    pub at: Position,
 }
 
 /// Capability, function, patterns: as the file has them, not yet parsed.

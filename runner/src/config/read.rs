@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use staunch_core::breaker;
+use staunch_core::drill::MOST_TARGETS;
 use staunch_core::limit::{self, Group, Members};
 use staunch_core::policy::people::is_person_name;
 use staunch_core::policy::problem::Problem;
@@ -16,16 +17,19 @@ use staunch_core::standing;
 
 use super::files::read_members;
 use super::resolve::{Environment, Resolver};
-use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
+use super::{Config, Grant, Grants, Host, Hosts, OidcConfig, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
     "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
+    "drill", "identity",
 ];
-const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];
+const LATER: [&str; 3] = ["connectors", "routes", "retention"];
 
 /// Shorter ones could not be scrubbed from answers without hitting ordinary text.
 const SHORTEST_SECRET: usize = 8;
+
+const OIDC_KEYS: [&str; 5] = ["issuer", "audience", "name_claim", "groups_claim", "roles"];
 
 const DEFAULT_POLICIES: &str = "policies";
 const DEFAULT_PORT: u16 = 7878;
@@ -92,6 +96,7 @@ impl Reading<'_> {
             initial_standing: standing.initial,
             standing,
             people: self.people(fields),
+            oidc: self.oidc(fields),
             hosts: self.hosts(fields),
             sources: self.sources(fields),
             grants: self.grants(fields),
@@ -110,6 +115,7 @@ impl Reading<'_> {
                 .get("limits")
                 .map(|node| limit::global(&mut self.reader, node))
                 .unwrap_or_default(),
+            drill_targets: self.drill_targets(fields),
             groups: self.groups(fields),
             queue: self.number(fields, "queue", DEFAULT_QUEUE, 1, 1_000_000),
             workers: self.number(fields, "workers", DEFAULT_WORKERS, 1, 1_024),
@@ -226,6 +232,45 @@ impl Reading<'_> {
         people
     }
 
+    /// `identity: { oidc: { issuer, audience, name_claim, groups_claim, roles: { GROUP: [ROLE] } } }`.
+    fn oidc(&mut self, fields: Fields<'_>) -> Option<OidcConfig> {
+        let fields = self.reader.fields(fields.get("identity")?, "identity", &["oidc"]);
+        let node = self.reader.required(fields, "oidc", "identity")?;
+        let what = "identity.oidc";
+        let fields = self.reader.fields(node, what, &OIDC_KEYS);
+        let mut needed = |key: &str| {
+            let node = self.reader.required(fields, key, what)?;
+            self.reader.text(node, &format!("{what}.{key}")).map(str::to_owned)
+        };
+        let (issuer, audience) = (needed("issuer"), needed("audience"));
+        let mut claim = |key: &str, default: &str| {
+            let given = fields.get(key).and_then(|node| self.reader.text(node, &format!("{what}.{key}")));
+            given.unwrap_or(default).to_owned()
+        };
+        let (name_claim, groups_claim) = (claim("name_claim", "sub"), claim("groups_claim", "groups"));
+        let mut roles = BTreeMap::new();
+        if let Some(node) = fields.get("roles") {
+            for entry in self.reader.entries(node, "identity.oidc.roles").entries() {
+                let given = self.reader.texts(&entry.node, &format!("{what}.roles.{}", entry.key));
+                roles.insert(entry.key.clone(), given.unwrap_or_default());
+            }
+        }
+        if roles.is_empty() {
+            self.reader.warning(
+                node.at,
+                "identity.oidc gives no group a role, so nobody from there may do anything",
+            );
+        }
+        Some(OidcConfig {
+            issuer: issuer?,
+            audience: audience?,
+            name_claim,
+            groups_claim,
+            roles,
+            at: node.at,
+        })
+    }
+
     fn time(&mut self, node: &Node, what: &str) -> Option<DateTime<Utc>> {
         let text = self.reader.text(node, what)?;
         let whole = DateTime::parse_from_rfc3339(text)
@@ -252,6 +297,18 @@ impl Reading<'_> {
             hosts.push(Host { key: entry.key.clone(), names: names.unwrap_or_default() });
         }
         Hosts { hosts }
+    }
+
+    /// `drill: { targets: [NAME, ...] }`.
+    fn drill_targets(&mut self, fields: Fields<'_>) -> Vec<String> {
+        let Some(node) = fields.get("drill") else { return Vec::new() };
+        let fields = self.reader.fields(node, "drill", &["targets"]);
+        let Some(node) = self.reader.required(fields, "targets", "drill") else { return Vec::new() };
+        let names = self.reader.texts(node, "drill.targets").unwrap_or_default();
+        if names.len() > MOST_TARGETS {
+            self.reader.error(node.at, format!("drill.targets has more than {MOST_TARGETS} names"));
+        }
+        names
     }
 
     /// The entries of a mapping from the operator's names.

@@ -115,7 +115,7 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
         return next.run(request).await;
     }
     // Who has no good token is refused by the route itself, and leaves nothing in the store.
-    let caller = Caller::of(&app, request.headers());
+    let caller = Caller::of(&app, request.headers()).await;
     let (Ok(caller), &Method::POST) = (caller, request.method()) else { return next.run(request).await };
     match with_key(&app, &caller, &key, request, next).await {
         Ok(response) => response,

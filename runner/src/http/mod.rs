@@ -38,6 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::intake::Source;
+use crate::people::oidc::Oidc;
 use crate::pipeline::{Pipeline, ReadError, Refusal};
 use idempotency::Answers;
 use problem::Problem;
@@ -59,17 +60,23 @@ pub struct App(Arc<Inner>);
 struct Inner {
     pipeline: Pipeline,
     sources: RwLock<Arc<BTreeMap<String, Arc<Source>>>>,
+    identity: RwLock<Option<Arc<Oidc>>>,
     answers: Answers,
     metrics: health::Metrics,
 }
 
 impl App {
-    /// An app over a pipeline and the configured alert sources.
+    /// An app over a pipeline, the configured alert sources, and who vouches for people beside the tokens.
     #[must_use]
-    pub fn new(pipeline: Pipeline, sources: BTreeMap<String, Arc<Source>>) -> Self {
+    pub fn new(
+        pipeline: Pipeline,
+        sources: BTreeMap<String, Arc<Source>>,
+        identity: Option<Arc<Oidc>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             pipeline,
             sources: RwLock::new(Arc::new(sources)),
+            identity: RwLock::new(identity),
             answers: Answers::default(),
             metrics: health::Metrics::default(),
         }))
@@ -87,8 +94,13 @@ impl App {
         &self.0.metrics
     }
 
-    /// Puts other sources in force.
-    pub fn reload(&self, sources: BTreeMap<String, Arc<Source>>) {
+    fn identity(&self) -> Option<Arc<Oidc>> {
+        self.0.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other sources, and perhaps another identity provider, in force.
+    pub fn reload(&self, sources: BTreeMap<String, Arc<Source>>, identity: Option<Arc<Oidc>>) {
+        *self.0.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
         *self.0.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
     }
 }

@@ -1,5 +1,7 @@
 //! Installed plugins, and their installation.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Multipart, Path, State};
@@ -34,6 +36,7 @@ fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
         "signers": record.signers,
         "signed_by": plugins.holders(&record.signers),
         "standing": record.standing.as_str(),
+        "in_force": record.record.in_force().as_str(),
         "installed_at": record.installed_at,
         "kind": manifest.as_ref().map(|manifest| manifest.kind.as_str()),
         "description": manifest.as_ref().map(|manifest| manifest.description.clone()),
@@ -120,6 +123,16 @@ pub(super) async fn run(
     let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail);
     let asked: PluginRunRequest = serde_json::from_str(request.request.as_deref().unwrap_or_default())
         .map_err(|error| wrong(format!("request: {error}")))?;
+    if let Some(target) = &asked.target {
+        // Now that it is known what it is about.
+        let target = app.pipeline().rules().config.hosts.canonical(target);
+        let (runbook, autonomy, labels) = ("plugin-run", Some(Autonomy::Approve), &BTreeMap::new());
+        caller.may(
+            &app,
+            PersonAction::Start,
+            Object::Run { runbook, autonomy, target: Some(&target), labels },
+        )?;
+    }
     let now = app.pipeline().clock().now();
     let candidate =
         Candidate { file: "component", component: &request.component, envelope: &request.envelope };

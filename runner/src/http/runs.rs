@@ -104,7 +104,8 @@ pub(super) async fn find(app: &App, caller: &Caller, id: &str, action: PersonAct
     let run = app.pipeline().run(&run_id).await?.ok_or_else(missing)?;
     let autonomy = app.pipeline().rules().policies.runbook(&run.runbook).map(|runbook| runbook.autonomy);
     if action != PersonAction::Read {
-        caller.may(app, action, Object::Runbook(&run.runbook, autonomy))?;
+        let (runbook, target, labels) = (&run.runbook, run.target.as_deref(), &run.labels);
+        caller.may(app, action, Object::Run { runbook, autonomy, target, labels })?;
     }
     Ok(run)
 }
@@ -249,7 +250,9 @@ pub(super) async fn start(
 ) -> Result<(StatusCode, Json<RunShape>), Problem> {
     let request = body(request)?;
     let autonomy = app.pipeline().rules().policies.runbook(&request.runbook).map(|runbook| runbook.autonomy);
-    caller.may(&app, PersonAction::Start, Object::Runbook(&request.runbook, autonomy))?;
+    let (target, labels) = app.pipeline().asked_of(&request);
+    let (runbook, target, labels) = (&request.runbook, target.as_deref(), &labels);
+    caller.may(&app, PersonAction::Start, Object::Run { runbook, autonomy, target, labels })?;
     let run = app.pipeline().start(caller.0, request).await?;
     Ok((StatusCode::ACCEPTED, Json(shapes::run(&run))))
 }

@@ -59,6 +59,9 @@ pub struct RunShape {
     pub undo: Option<Value>,
     /// `plan` or `act`.
     pub mode: String,
+    /// Whether it is a drill: a synthetic alert, counted nowhere.
+    #[serde(default)]
+    pub drill: bool,
     /// Who started it by hand.
     pub requested_by: Option<String>,
     /// Whom it waits for: `{approvals, roles, expires}`.
@@ -107,6 +110,7 @@ pub fn run(run: &Run) -> RunShape {
         steps: run.steps.iter().map(step).collect(),
         undo: run.undo.as_ref().map(undo),
         mode: to_json(&run.mode).as_str().unwrap_or_default().to_owned(),
+        drill: run.drill.is_some(),
         requested_by: run.by.clone(),
         gate: run.ask.as_ref().map(to_json),
         quorum: None,
@@ -246,9 +250,9 @@ pub fn file_halt(file: &FileHalt) -> Value {
     })
 }
 
-/// An access token as the API shows it: without what it is.
+/// An access token as the API shows it: without what it is, and with the minute in which it was used last.
 #[must_use]
-pub fn token(record: &TokenRecord) -> Value {
+pub fn token(record: &TokenRecord, last_used_at: Option<DateTime<Utc>>) -> Value {
     json!({
         "id": record.id,
         "name": record.name,
@@ -256,6 +260,7 @@ pub fn token(record: &TokenRecord) -> Value {
         "created_at": record.created_at,
         "expires": record.expires,
         "revoked_at": record.revoked_at,
+        "last_used_at": last_used_at,
     })
 }
 

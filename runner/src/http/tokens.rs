@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::query::Asked;
 use super::runs::{body, cursor, limit};
 use super::shapes::{self, Page};
-use crate::people::check_token_request;
+use crate::people::{TokenRecord, check_token_request};
 use crate::pipeline::Listing;
 
 /// Which tokens.
@@ -48,9 +48,13 @@ pub(super) async fn list(
     };
     let listed = app.pipeline().list_tokens(listing).await?;
     Ok(Json(Page {
-        items: listed.items.iter().map(shapes::token).collect(),
+        items: listed.items.iter().map(|record| shown(&app, record)).collect(),
         next: listed.next.map(|c| c.to_string()),
     }))
+}
+
+fn shown(app: &App, record: &TokenRecord) -> Value {
+    shapes::token(record, app.pipeline().tokens().last_use(&record.id))
 }
 
 /// A token to be made.
@@ -94,5 +98,5 @@ pub(super) async fn revoke(
     caller.may(&app, PersonAction::ManageTokens, Object::System)?;
     let token = id.parse().map_err(|_| Problem::not_found("token", &id))?;
     let record = app.pipeline().revoke_token(&token, &caller.0.name).await?;
-    Ok(Json(shapes::token(&record)))
+    Ok(Json(shown(&app, &record)))
 }

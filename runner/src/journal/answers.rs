@@ -38,12 +38,13 @@ pub struct TakenAnswer {
     pub body: Option<Vec<u8>>,
 }
 
-/// A change to the rows.
+/// A change to the rows that are kept beside the journal.
 #[derive(Debug)]
 pub(super) enum Change {
     Take { key: Digest, body: Digest, now: DateTime<Utc> },
     Answer { key: Digest, answer: TakenAnswer },
     Forget { key: Digest },
+    TokenUse { token: String, at: DateTime<Utc> },
 }
 
 type Columns = (String, Option<i64>, Option<String>, Option<Vec<u8>>);
@@ -122,6 +123,7 @@ impl Change {
                 .bind(answer.body)
                 .bind(key.to_string()),
             Self::Forget { key } => sqlx::query(sql::FORGET_REQUEST).bind(key.to_string()),
+            Self::TokenUse { token, at } => sqlx::query(sql::KEEP_TOKEN_USE).bind(token).bind(at.timestamp()),
         };
         query.execute(connection).await.map(drop)
     }

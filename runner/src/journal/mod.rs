@@ -19,7 +19,8 @@
 //!  export --> a directory --> verify, with the public key alone; prove --> .tlog-proof files
 //! ```
 //!
-//! Beside the log, `answers` keeps what repeated requests were answered: a table that is no part of it.
+//! Beside the log, `answers` keeps what repeated requests were answered, and `uses` when tokens were used last: tables
+//! that are no part of it.
 //!
 //! Reading order: this file, `writer`, `batch`, `open`, then what is needed. The tree and the outside formats
 //! are `staunch_core::tlog`.
@@ -40,6 +41,7 @@ mod reserve;
 mod segment;
 mod sql;
 mod tree;
+mod uses;
 mod verify;
 mod writer;
 

@@ -66,6 +66,7 @@ pub(super) const LATER_TABLES: &str = "
         status INTEGER, media_type TEXT, answer BLOB
     );
     CREATE INDEX IF NOT EXISTS requests_since ON requests (since);
+    CREATE TABLE IF NOT EXISTS token_uses (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
 /// SQLite: `sqlite_master`.
@@ -111,6 +112,10 @@ pub(super) const PROBE: &str = "INSERT INTO meta (key, value) VALUES ('probe', '
     ON CONFLICT (key) DO UPDATE SET value = CASE meta.value WHEN '0' THEN '1' ELSE '0' END";
 /// SQLite: folds the write-ahead log into the database file.
 pub(super) const FOLD_WAL: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+pub(super) const TOKEN_USES: &str = "SELECT id, at FROM token_uses";
+pub(super) const KEEP_TOKEN_USE: &str = "INSERT INTO token_uses (id, at) VALUES (?, ?)
+    ON CONFLICT (id) DO UPDATE SET at = max(token_uses.at, excluded.at)";
 
 pub(super) const TAKEN_REQUEST: &str =
     "SELECT request, status, media_type, answer FROM requests WHERE id = ? AND since > ?";

@@ -45,7 +45,7 @@ pub(super) enum Command {
     Erase { removed: Vec<u64>, entries: Vec<Entry>, reply: Reply<u64> },
     /// Keep a signed checkpoint.
     Checkpoint { size: u64, note: String, reply: Reply<()> },
-    /// Change the rows of taken requests.
+    /// Change the rows that are kept beside the journal.
     Request { change: Change, reply: Reply<()> },
     /// Empty the rebuilt views.
     ClearRebuilt { reply: Reply<()> },

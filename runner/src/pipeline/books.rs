@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use staunch_core::decision::{Decision, Stage};
+use staunch_core::decision::{Decision, Reason, Stage};
 use staunch_core::limit::Stop;
 use staunch_core::policy::duration;
 use staunch_core::run::Run;
@@ -42,6 +42,20 @@ pub(super) enum Blocked {
     Refused(Decision),
     /// It does not act alone.
     Asks(Decision),
+}
+
+impl Blocked {
+    pub(super) fn by_limit(stop: &Stop, now: DateTime<Utc>, runbook: &str) -> Self {
+        let decision = stop.decision(now, runbook);
+        match stop {
+            Stop::Refused(_) => Self::Refused(decision),
+            Stop::Asks(_) => Self::Asks(decision),
+        }
+    }
+
+    pub(super) fn by_breaker(reason: Reason, now: DateTime<Utc>, runbook: &str) -> Self {
+        Self::Refused(Decision::refuse(now, Stage::Breaker, runbook, reason.code, reason.message))
+    }
 }
 
 impl Books {
@@ -80,26 +94,18 @@ impl Shared {
         run: &Run,
         approved: bool,
     ) -> Result<Result<(), Blocked>, RecordError> {
+        if run.drill.is_some() {
+            return Ok(self.ask_for_drill(run, approved));
+        }
         let now = self.now();
         if let Err(stop) = self.reserve(run, approved) {
-            let decision = stop.decision(now, &run.runbook);
-            return Ok(Err(match stop {
-                Stop::Refused(_) => Blocked::Refused(decision),
-                Stop::Asks(_) => Blocked::Asks(decision),
-            }));
+            return Ok(Err(Blocked::by_limit(&stop, now, &run.runbook)));
         }
         let changes = match self.books.breakers.begin(now, run) {
             Ok(changes) => changes,
             Err(reason) => {
                 self.books.limits.give_back(now, &run.id);
-                let (code, message) = (reason.code, reason.message);
-                return Ok(Err(Blocked::Refused(Decision::refuse(
-                    now,
-                    Stage::Breaker,
-                    &run.runbook,
-                    code,
-                    message,
-                ))));
+                return Ok(Err(Blocked::by_breaker(reason, now, &run.runbook)));
             }
         };
         if !changes.is_empty() {

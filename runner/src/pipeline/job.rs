@@ -83,7 +83,7 @@ pub(super) fn make(
     let rules = shared.rules();
     let facts = shared.plugins.facts(plugin);
     let acts = matches!(purpose, Purpose::Act(_));
-    let first = matches!(part, Part::Step(_));
+    let first = matches!(part, Part::Step(_)) && run.drill.is_none();
     let judged = acts && first && live.was_judged(run.plan, &rules.policies, index, &facts);
     let ledger = StepLedger {
         live: Arc::clone(live),
@@ -94,6 +94,7 @@ pub(super) fn make(
             plugin: facts,
             target: run.target.clone().unwrap_or_default(),
             irreversible: run.irreversible,
+            drill: run.drill.as_ref().filter(|_| acts).map(|_| shared.drill_targets()),
         },
         halts: Arc::clone(&shared.halts),
         plugins: run.steps.iter().map(|step| step.plugin.clone()).collect(),

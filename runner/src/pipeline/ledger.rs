@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use staunch_core::drill::Targets;
 use staunch_core::effect::{Answer, Call, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::halt::Subject;
@@ -25,6 +26,8 @@ pub(super) struct Judge {
     pub(super) plugin: PluginFacts,
     pub(super) target: String,
     pub(super) irreversible: bool,
+    /// What it may act on, where it is a drill that acts.
+    pub(super) drill: Option<Targets>,
 }
 
 impl Judge {
@@ -40,6 +43,9 @@ impl Judge {
         });
         if !answer.permitted {
             return Verdict::Deny(answer.why(staunch_core::policy::guardrails::FILE));
+        }
+        if let Some(Err(reason)) = self.drill.as_ref().map(|targets| targets.permit(call)) {
+            return Verdict::Deny(reason.message);
         }
         if unplanned && self.irreversible {
             return Verdict::Park("an effect that cannot be taken back is not in the plan".to_owned());

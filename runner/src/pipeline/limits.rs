@@ -99,7 +99,7 @@ impl Limits {
     /// Takes up what an unended run holds and has seen.
     fn take_up(&self, run: &Run) {
         let mut ledger = self.ledger();
-        if let Some(target) = &run.target {
+        if let Some(target) = run.target.as_ref().filter(|_| run.drill.is_none()) {
             ledger.sighted(run.created_at, &run.runbook, target);
         }
         if let Some(row) = Reservation::of(run) {
@@ -146,13 +146,15 @@ pub(super) struct Wish<'a> {
     pub(super) target: &'a str,
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) mode: Mode,
+    /// A drill is asked, whatever it is for, and no target is in trouble by it.
+    pub(super) drill: bool,
 }
 
 impl Shared {
     /// What stops a run that is not made yet. Its target counts as one in trouble from now on.
     pub(super) fn limit_of_wish(&self, rules: &Rules, wish: &Wish<'_>) -> Option<Stop> {
         let limits = &self.books.limits;
-        if !limits.in_force() || wish.mode == Mode::Plan {
+        if !limits.in_force() || (wish.mode == Mode::Plan && !wish.drill) {
             return None;
         }
         let plugins: Vec<String> = wish.plugins.iter().map(|name| (*name).to_owned()).collect();
@@ -167,14 +169,16 @@ impl Shared {
         };
         let now = self.now();
         limits.judge(group_of(wish.runbook), |ledger, population| {
-            ledger.sighted(now, request.runbook, wish.target);
+            if !wish.drill {
+                ledger.sighted(now, request.runbook, wish.target);
+            }
             ledger.ask(now, &rules.config.limits, &request, population).err()
         })
     }
 
     /// What stops a run from acting now; nothing is taken.
     pub(super) fn limit_of(&self, run: &Run) -> Option<Stop> {
-        if run.mode == Mode::Plan {
+        if run.mode == Mode::Plan && run.drill.is_none() {
             return None;
         }
         self.judge_run(run, run.approved, |ledger, now, global, request, population| {
@@ -195,7 +199,7 @@ impl Shared {
     }
 
     /// `None` while no limit is in force anywhere.
-    fn judge_run<T>(
+    pub(super) fn judge_run<T>(
         &self,
         run: &Run,
         approved: bool,

@@ -11,10 +11,12 @@
 //! is recorded through its [`live::LiveRun`], so that what is in memory equals the fold of the journal.
 
 mod act;
+mod asked;
 mod books;
 pub mod breakers;
 mod by_hand;
 mod doubt;
+mod drills;
 mod drive;
 mod escalation;
 mod groups;
@@ -363,6 +365,7 @@ impl Pipeline {
         pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(schedules::watch(Arc::clone(&pipeline.0)));
         pipeline.0.tracker.spawn(limits::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(tokens::watch(Arc::clone(&pipeline.0)));
         Ok(pipeline)
     }
 
@@ -656,6 +659,7 @@ impl Pipeline {
         while self.0.acting() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(patience).await;
         }
+        tokens::keep_uses(&self.0).await;
         let fact = Fact::DaemonStopped(event::DaemonStopped {}, Outside::Kept(payload::DaemonStopped {}));
         if let Err(error) = self.note(fact).await {
             tracing::warn!(error = %error, "the end of the daemon is not in the journal");

@@ -25,7 +25,7 @@ use super::plugins::Loaded;
 use super::scribe::{Line, ScribeError};
 use super::shared::{Rules, Shared};
 use super::turns::Place;
-use super::{ReadError, Refusal, resolved, views};
+use super::{ReadError, Refusal, drills, resolved, views};
 
 /// How many of an alert's latest runs are looked at when it repeats.
 const RUNS_OF_AN_ALERT: usize = 8;
@@ -77,6 +77,15 @@ pub(super) struct Request<'a> {
     pub(super) exact: Option<Digest>,
     /// Whether it waits for its turn behind an unended run of the same runbook at the same target.
     pub(super) queues: bool,
+    /// The synthetic alert of a drill, and that the runbook answers to it.
+    pub(super) drill: Option<(&'a Alert, &'a Decision)>,
+}
+
+impl<'a> Request<'a> {
+    /// The alert that the run is about, received or synthetic.
+    fn about(&self) -> Option<&'a Alert> {
+        self.alert.map(|(_, alert)| alert).or(self.drill.map(|(alert, _)| alert))
+    }
 }
 
 /// Takes in the alerts of one body. Durable when it returns.
@@ -296,6 +305,7 @@ impl Batch {
                 mode: Mode::Act,
                 exact: None,
                 queues: false,
+                drill: None,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -391,17 +401,23 @@ pub(super) fn new_run(
     }
     let occasion = Occasion {
         run: &id,
-        alert: request.alert.map(|(_, alert)| alert),
+        alert: request.about(),
         labels: request.labels,
         target: request.target,
         input: request.input,
     };
     let prepared = prepare(runbook, &occasion, |name| rules.config.hosts.canonical(name))
         .map_err(|reason| refuse(Stage::Match, &runbook.name, reason))?;
+    if request.drill.is_some() {
+        drills::may_begin(shared, request.mode, &prepared.target)
+            .map_err(|reason| refuse(Stage::Policy, &runbook.name, reason))?;
+    }
     for (plugin, input) in plugins.iter().zip(&prepared.inputs) {
         plugin.check_input(input).map_err(|reason| refuse(Stage::Plan, &runbook.name, reason))?;
     }
-    let (permit, decisions) = admit(shared, rules, runbook, &id, &prepared.target, request)?;
+    let (permit, mut decisions) = admit(shared, rules, runbook, &id, &prepared.target, request)?;
+    // Of a received alert it stands in the alert's own trace.
+    decisions.splice(0..0, request.drill.map(|(_, matched)| matched.clone()));
     let place = shared.turns.ask((!runbook.parallel).then_some(prepared.target.as_str()));
     if matches!(place, Place::Full) {
         shared.runs.release(&runbook.name, &prepared.target, &id);
@@ -413,7 +429,7 @@ pub(super) fn new_run(
     let event = shared.scribe.event(Some(&id), request.alert.map(|(id, _)| id), fact);
     let run = begin(&event);
     let line = Line { views: vec![views::run(&run)], event: Arc::new(event) };
-    Ok((line, NewRun { run, about: request.alert.map(|(_, alert)| alert.clone()), permit, place }))
+    Ok((line, NewRun { run, about: request.about().cloned(), permit, place }))
 }
 
 /// Whether something can be taken back, where the runbook wants that.
@@ -447,13 +463,13 @@ fn admit(
         plugins: &plugins,
         safe: runbook.safe,
     };
-    let windows = shared.windows_over(&subject, request.alert.is_some(), None);
-    let (labels, mode) = (request.labels, request.mode);
-    let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode };
+    let windows = shared.windows_over(&subject, request.about().is_some(), None);
+    let (labels, mode, drill) = (request.labels, request.mode, request.drill.is_some());
+    let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode, drill };
     let limit = shared.limit_of_wish(rules, &wish);
     let breakers = &shared.books.breakers;
     let breaker = || breakers.ask(shared.now(), id, plugins.iter().copied(), Some(target));
-    let breaker = if mode == Mode::Act { breaker() } else { None };
+    let breaker = if mode == Mode::Act || drill { breaker() } else { None };
     let facts = PreGateFacts {
         target: Some(target),
         unended: reserved.as_ref().err().filter(|_| !request.queues),
@@ -503,6 +519,7 @@ fn created(
         mode: request.mode,
         queued,
         irreversible,
+        drill: request.drill.is_some(),
     };
     let outside = payload::RunCreated {
         host: rules.config.hosts.find(&prepared.target).map(|host| host.canonical().to_owned()),
@@ -514,6 +531,7 @@ fn created(
         comment: request.comment.map(str::to_owned),
         decisions,
         flow: Flow::of(runbook),
+        drill: request.drill.map(|(alert, _)| alert.clone()),
     };
     Fact::RunCreated(leaf, Outside::Kept(outside))
 }

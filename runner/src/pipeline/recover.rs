@@ -32,6 +32,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
         shared.alerts.completed();
     }
     shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
+    super::tokens::restore_uses(shared).await?;
     // Before any run is taken up.
     shared.each_row(views::HALT, Some(views::IN_FORCE), |halt| shared.halts.restore(halt)).await?;
     let now = shared.now();
@@ -96,7 +97,7 @@ async fn remember_over(shared: &Shared, over: Standing) -> Result<bool, OpenErro
 async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {
     let about = match &run.alert {
         Some(id) => shared.alert(id).await?.and_then(|record| record.alert),
-        None => None,
+        None => run.drill.as_ref().and_then(|drill| drill.alert.clone()),
     };
     let target = run.target.clone().unwrap_or_default();
     // Two unended runs at one place cannot be in the journal; were they, the older one keeps the place.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
+use staunch_core::alert::Alert;
 use staunch_core::decision::{self, Code, Decision, Reason};
 use staunch_core::effect::{Answer, CallError, EffectStatus};
 use staunch_core::event::{self, Fact, Outside, payload};
@@ -18,6 +19,7 @@ use staunch_core::record::is_quiet;
 use staunch_core::run::{self, Approval, Mode, Outcome, Run, State};
 
 use super::Refusal;
+use super::drills;
 use super::drive::{self, End, Start};
 use super::live::{LiveRun, Wait};
 use super::planning;
@@ -48,6 +50,13 @@ pub struct StartRequest {
     #[schema(value_type = String)]
     #[serde(default = "plan_only")]
     pub mode: Mode,
+    /// Whether it is a drill: a synthetic alert that is asked everything and counted nowhere, and that acts only where
+    /// drills may. Its target and input are what the runbook makes of the alert.
+    #[serde(default)]
+    pub drill: bool,
+    /// The normalised alert of a drill; one that the runbook's matchers and `labels` demand when absent.
+    #[schema(value_type = Option<Object>)]
+    pub alert: Option<Alert>,
 }
 
 fn plan_only() -> Mode {
@@ -100,6 +109,13 @@ pub(super) async fn start(
         let message = format!("there is no runbook {:?}", request.runbook);
         return Err(Refusal::Invalid { field: "runbook", message });
     };
+    if request.drill {
+        return drills::start(shared, person, &runbook, &request).await;
+    }
+    if request.alert.is_some() {
+        let message = "only a drill has an alert of its own: set drill".to_owned();
+        return Err(Refusal::Invalid { field: "alert", message });
+    }
     let request = Request {
         alert: None,
         labels: &request.labels,
@@ -110,6 +126,7 @@ pub(super) async fn start(
         mode: request.mode,
         exact: None,
         queues: false,
+        drill: None,
     };
     begin(shared, &runbook, &request).await
 }
@@ -165,12 +182,17 @@ pub(super) async fn run_plugin(
         mode: request.mode,
         exact: Some(digest),
         queues: false,
+        drill: None,
     };
     begin(shared, &runbook, &request).await
 }
 
 /// Makes a run that a person asked for, and launches it once its beginning is durable.
-async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'_>) -> Result<Run, Refusal> {
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    runbook: &Arc<Runbook>,
+    request: &Request<'_>,
+) -> Result<Run, Refusal> {
     let rules = shared.rules();
     if !shared.has_room() {
         return Err(Refusal::QueueFull);
@@ -182,7 +204,7 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
         return Err(error.into());
     }
     let run = new.run.clone();
-    let live = shared.live(new.run, None);
+    let live = shared.live(new.run, new.about);
     shared.launch(live, Start::Fresh(new.permit, new.place));
     Ok(run)
 }

@@ -6,7 +6,7 @@ use staunch_core::decision::{Code, Decision, Reason};
 use staunch_core::effect::Call;
 use staunch_core::plan::Plan;
 use staunch_core::policy::gate::{self, PlannedStep, Question, Verdict};
-use staunch_core::run::{Ask, Run};
+use staunch_core::run::{Ask, Mode, Run};
 
 use super::live::LiveRun;
 use super::plugins::Loaded;
@@ -60,13 +60,22 @@ pub(super) fn rule(shared: &Shared, live: &LiveRun, run: &Run, plan: &Plan) -> R
         runbook: &runbook,
         target: run.target.as_deref().unwrap_or_default(),
         alert: live.about(),
-        manual: run.by.is_some(),
+        // A drill walks the road of an alert, whoever asked for it.
+        manual: run.by.is_some() && run.drill.is_none(),
         labels: &run.labels,
         steps: &steps,
         windows: Some(&windows),
     };
     let gated = gate::decide(rules.policies.guardrails(), &question);
     let mut ruling = Ruling { decisions: gated.decisions, ..Ruling::default() };
+    if run.drill.is_some() && run.mode == Mode::Act {
+        let refusal = shared.drill_targets().refuse(now, &run.runbook, calls.iter().flatten());
+        if let Some(refusal) = refusal {
+            ruling.refused = Some(refusal.reason());
+            ruling.decisions.push(refusal);
+            return ruling;
+        }
+    }
     match gated.verdict {
         Verdict::Observe => ruling.observe = true,
         Verdict::Act => {}

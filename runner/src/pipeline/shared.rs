@@ -279,7 +279,7 @@ impl Shared {
     fn breaker_of(&self, run: &Run) -> Option<String> {
         let plugins = run.steps.iter().map(|step| step.plugin.as_str());
         let target = run.target.as_deref();
-        let asks = run.mode == Mode::Act;
+        let asks = run.mode == Mode::Act || run.drill.is_some();
         asks.then(|| self.books.breakers.ask(self.now(), &run.id, plugins, target)).flatten()
     }
 

@@ -1,15 +1,50 @@
 //! Access tokens in the journal: made, listed and taken back, by a daemon or, where none runs, by a command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use staunch_core::event::{self, Fact, Outside, payload};
 use staunch_core::id::{Digest, TokenId};
 
 use super::scribe::{Line, Scribe};
+use super::shared::Shared;
 use super::{Listed, Listing, Pipeline, ReadError, Refusal, list, views};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::people::{TokenRecord, new_token};
+
+/// From one time that uses are kept in the store to the next.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Takes up when tokens were used last.
+pub(super) async fn restore_uses(shared: &Shared) -> Result<(), JournalError> {
+    for (id, at) in shared.scribe.journal().token_uses().await? {
+        // An id that is none belongs to nothing that could be listed.
+        if let Ok(id) = id.parse() {
+            shared.tokens.restore_use(id, at);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps in the store when tokens were used, now and then, until the daemon drains.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    while !shared.workers.is_closed() {
+        tokio::time::sleep(KEEP_EVERY).await;
+        keep_uses(&shared).await;
+    }
+}
+
+/// Keeps in the store what it does not know yet of when tokens were used. What cannot be kept is only not listed
+/// after a restart.
+pub(super) async fn keep_uses(shared: &Shared) {
+    for (id, at) in shared.tokens.uses_to_keep() {
+        if let Err(error) = shared.scribe.journal().keep_token_use(id.as_str(), at).await {
+            tracing::debug!(error = %error, "when a token was used is not kept");
+            return;
+        }
+    }
+}
 
 impl Pipeline {
     /// Access tokens, newest first.

@@ -160,15 +160,16 @@ pub struct Acted {
 }
 
 impl Action {
-    /// What counts of a run; `None` while it is not over, and where it was to plan only or came to nothing.
+    /// What counts of a run; `None` while it is not over, and where it was a drill, was to plan only or came to
+    /// nothing.
     #[must_use]
     pub fn of(run: &Run) -> Option<Self> {
         let (at, outcome) = run.ended_at.zip(run.outcome)?;
-        if run.mode == Mode::Plan {
+        if run.mode == Mode::Plan || run.drill.is_some() {
             return None;
         }
         let acted = run.steps.iter().enumerate().filter_map(|(index, step)| {
-            let ended = Ended::of(run, index, false)?;
+            let ended = Ended::of(run, index, run.drill.is_some())?;
             Some(Acted { name: step.plugin.clone(), digest: step.plugin_digest, ended })
         });
         let acted: Vec<Acted> = acted.collect();

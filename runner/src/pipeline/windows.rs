@@ -65,8 +65,7 @@ impl Shared {
         let in_force = policies.windows().in_force(&seen.outlook, now, subject);
         let mut ruling = window::rule(now, subject.runbook, &in_force, broken_glass);
         if let Some(silence) = self.silences.covering(now, subject.labels).filter(|_| of_alert) {
-            ruling.decisions.push(silence.refuse(now, subject.runbook));
-            (ruling.autonomy, ruling.mute) = (None, true);
+            silence.cover(now, subject.runbook, &mut ruling);
         }
         ruling
     }
@@ -81,7 +80,7 @@ impl Shared {
             plugins: &plugins,
             safe: self.runbook(&run.runbook).is_some_and(|runbook| runbook.safe),
         };
-        self.windows_over(&subject, run.alert.is_some(), run.passes_freezes())
+        self.windows_over(&subject, run.alert.is_some() || run.drill.is_some(), run.passes_freezes())
     }
 
     /// When a window opens or closes next, or a silence begins or ends, if any ever does.

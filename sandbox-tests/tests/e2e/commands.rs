@@ -27,7 +27,13 @@ fn tokens_are_listed_and_taken_back_with_and_without_a_daemon() {
     assert_eq!(names(&offline), ["ben", "ada", "administrator"]);
     assert!(offline.as_array().unwrap().iter().all(|item| item.get("hash").is_none()), "{offline:#}");
     let daemon = home.serve();
-    assert_eq!(list(), offline, "the same over HTTP");
+    let unused = |list: &Value| -> Vec<Value> {
+        let tokens = list.as_array().unwrap().iter().cloned();
+        tokens
+            .map(|token| json!({ "id": token["id"], "name": token["name"], "expires": token["expires"] }))
+            .collect()
+    };
+    assert_eq!(unused(&list()), unused(&offline), "the same over HTTP");
     assert_eq!(daemon.post_by(&ada, "/v1/runs", &json!({})).status, 422);
     assert_eq!(daemon.stop(), Some(0));
 
@@ -48,6 +54,40 @@ fn tokens_are_listed_and_taken_back_with_and_without_a_daemon() {
     assert_eq!(daemon.post_by(&ben, "/v1/runs", &json!({})).status, 422);
     let _said = succeeded(&home.staunch(&["token", "revoke", &id("ben")]));
     assert_eq!(daemon.post_by(&ben, "/v1/runs", &json!({})).status, 401);
+}
+
+#[test]
+fn the_last_use_of_a_token_is_listed_and_outlives_the_daemon() {
+    let home = Installation::empty();
+    let (ada, _ben) = (home.token("ada", "operator"), home.token("ben", "operator"));
+    let used = || -> Vec<Value> {
+        let list = parsed(&home.staunch(&["token", "list", "--output", "json"]));
+        ["ada", "ben"]
+            .map(|name| {
+                let mut tokens = list.as_array().unwrap().iter();
+                tokens.find(|token| token["name"] == name).unwrap()["last_used_at"].clone()
+            })
+            .to_vec()
+    };
+    assert_eq!(used(), [Value::Null, Value::Null]);
+    let daemon = home.serve();
+    assert_eq!(daemon.post_by(&ada, "/v1/runs", &json!({})).status, 422);
+    let online = used();
+    assert!(online[0].as_str().unwrap().ends_with(":00Z"), "to the minute: {online:?}");
+    assert_eq!(online[1], Value::Null);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(used(), online, "from the store");
+    let daemon = home.serve();
+    assert_eq!(used(), online, "taken up again");
+    let leaves = daemon.get("/v1/audit/entries?from=0&to=4294967295").expect(200)["size"].clone();
+    assert_eq!(daemon.post_by(&ada, "/v1/runs", &json!({})).status, 422);
+    assert_eq!(
+        daemon.get("/v1/audit/entries?from=0&to=4294967295").expect(200)["size"],
+        leaves,
+        "no entry of it"
+    );
+    let table = succeeded(&home.staunch(&["token", "list"]));
+    assert!(table.contains("LAST USED"), "{table}");
 }
 
 #[test]

@@ -179,7 +179,12 @@ impl Later {
         let roles = vec!["operator".to_owned()];
         let (token, _) = self.pipeline.create_token("ada", roles.clone(), None, "a test").await?;
         let subject = Some(token.id.to_string());
-        let ada = Person { name: "ada".to_owned(), roles: roles.into_iter().collect(), subject };
+        let ada = Person {
+            name: "ada".to_owned(),
+            roles: roles.into_iter().collect(),
+            groups: Default::default(),
+            subject,
+        };
         let yes = Yes { plan: run.plan.unwrap(), comment: None, envelope: None };
         self.pipeline.approve(&run.id, ada, yes).await
     }

@@ -265,6 +265,7 @@ fn waiting() -> Run {
         labels: BTreeMap::new(),
         verify: None,
         by: None,
+        drill: None,
         state: State::Waiting,
         outcome: None,
         verdict: None,

@@ -17,6 +17,7 @@ fn sample() -> Event {
                 mode: Mode::Act,
                 queued: false,
                 irreversible: false,
+                drill: false,
             },
             Outside::Kept(payload::RunCreated {
                 target: Some("http://secret-customer.example".to_owned()),
@@ -28,6 +29,7 @@ fn sample() -> Event {
                 comment: None,
                 decisions: Vec::new(),
                 flow: Default::default(),
+                drill: None,
             }),
         ),
     }

@@ -38,6 +38,7 @@ pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         labels: BTreeMap::new(),
         verify: None,
         by: None,
+        drill: None,
         state: State::Waiting,
         outcome: None,
         verdict: None,

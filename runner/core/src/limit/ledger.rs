@@ -67,10 +67,13 @@ impl Reservation {
         self.ended.is_none()
     }
 
-    /// What a run holds, by what its events say; `None` where it holds nothing: it was never permitted to act, or
-    /// it ended without an effect having been intended.
+    /// What a run holds, by what its events say; `None` where it holds nothing: it was never permitted to act, it
+    /// ended without an effect having been intended, or it is a drill.
     #[must_use]
     pub fn of(run: &Run) -> Option<Self> {
+        if run.drill.is_some() {
+            return None;
+        }
         let reserved_at = run.started_at?;
         let ended = run.ended_at.zip(run.outcome).map(|(at, outcome)| End { at, success: worked(outcome) });
         if ended.is_some() && run.acted_at.is_none() {

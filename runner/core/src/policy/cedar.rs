@@ -271,7 +271,8 @@ pub(super) fn uid(type_name: &'static str, id: &str) -> EntityUid {
 fn type_of(name: &'static str) -> EntityTypeName {
     use std::sync::LazyLock;
     static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-        let names = ["Action", "Runbook", "Plugin", "Capability", "Labels", "System", "Role", "Person"];
+        let names =
+            ["Action", "Runbook", "Plugin", "Capability", "Labels", "System", "Role", "Group", "Person"];
         names.into_iter().filter_map(|name| Some((name, name.parse().ok()?))).collect()
     });
     TYPES.get(name).cloned().expect("every name that this module's callers use is in the list above")

@@ -93,6 +93,12 @@ impl Guardrails {
         Self { rules: Rules::none(&ACTIONS) }
     }
 
+    /// Whether how far a step may go can depend on the number of its effects, which only a plan tells.
+    #[must_use]
+    pub fn counts_effects(&self) -> bool {
+        [ACT_ALONE, ACT_WITH_APPROVAL].iter().any(|action| self.rules.mentions(action, "effects_count"))
+    }
+
     /// How far a step may go.
     #[must_use]
     pub fn may_act(&self, question: &ActQuestion<'_>) -> Allowed {

@@ -1,8 +1,9 @@
 //! Who may do what, by Cedar: every route asks here before it does anything.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use cedar_policy::{Entity, EntityUid, Schema};
+use cedar_policy::{Entity, EntityUid, RestrictedExpression, Schema};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc, Weekday};
 
 use super::cedar::{Answer, Rules, text, uid};
 use super::facts::Autonomy;
@@ -24,6 +25,8 @@ pub struct Person {
     pub name: String,
     /// The roles.
     pub roles: BTreeSet<String>,
+    /// The groups that an identity provider says they are in.
+    pub groups: BTreeSet<String>,
     /// With what they showed who they are: the id of a token, or the subject of an identity.
     pub subject: Option<String>,
 }
@@ -151,6 +154,17 @@ pub enum Object<'a> {
     System,
     /// The runs of a runbook; its own autonomy, where it is still there.
     Runbook(&'a str, Option<Autonomy>),
+    /// One run, or one that is to be started.
+    Run {
+        /// Its runbook.
+        runbook: &'a str,
+        /// The runbook's own autonomy, where it is still there.
+        autonomy: Option<Autonomy>,
+        /// Its canonical target, where it has one.
+        target: Option<&'a str>,
+        /// Its labels.
+        labels: &'a BTreeMap<String, String>,
+    },
     /// A plugin.
     Plugin(&'a str),
     /// The scope of a halt: `all`, `runbook=R`, `plugin=P` or `target=T`.
@@ -187,32 +201,79 @@ impl People {
         self.every_role.contains(&uid("Role", role))
     }
 
-    /// Whether a person may do something.
+    /// Whether a person may do something now.
     #[must_use]
-    pub fn may(&self, person: &Person, action: PersonAction, object: Object<'_>) -> Answer {
+    pub fn may(
+        &self,
+        person: &Person,
+        action: PersonAction,
+        object: Object<'_>,
+        now: DateTime<Utc>,
+    ) -> Answer {
         let principal = uid("Person", &person.name);
         let roles = if person.roles.contains(ADMINISTRATOR) {
             self.every_role.clone()
         } else {
             person.roles.iter().map(|role| uid("Role", role)).collect()
         };
-        let mut entities = vec![Entity::new_no_attrs(principal.clone(), roles)];
+        let groups = person.groups.iter().map(|group| uid("Group", group));
+        let mut entities =
+            vec![Entity::new_no_attrs(principal.clone(), roles.into_iter().chain(groups).collect())];
         let system = uid("System", "staunch");
-        let (resource, context) = match object {
-            Object::System => (system, Vec::new()),
-            Object::Plugin(name) => (system, vec![("plugin".to_owned(), text(name))]),
-            Object::Scope(scope) => (system, vec![("scope".to_owned(), text(scope))]),
-            Object::Runbook(name, autonomy) => {
-                let runbook = uid("Runbook", name);
-                let attributes = autonomy
-                    .map(|autonomy| HashMap::from([("autonomy".to_owned(), text(autonomy.as_str()))]))
-                    .unwrap_or_default();
-                entities.extend(Entity::new(runbook.clone(), attributes, HashSet::new()));
-                (runbook, Vec::new())
+        let mut context = Vec::new();
+        if self.rules.mentions(action.as_str(), "time") {
+            context.extend(moment(now).map(|moment| ("time".to_owned(), moment)));
+        }
+        let resource = match object {
+            Object::System => system,
+            Object::Plugin(name) => {
+                context.push(("plugin".to_owned(), text(name)));
+                system
+            }
+            Object::Scope(scope) => {
+                context.push(("scope".to_owned(), text(scope)));
+                system
+            }
+            Object::Runbook(name, autonomy) => runbook(name, autonomy, &mut entities),
+            Object::Run { runbook: name, autonomy, target, labels } => {
+                context.extend(target.map(|target| ("target".to_owned(), text(target))));
+                let all = uid("Labels", "labels");
+                let tags = labels.iter().map(|(name, value)| (name.clone(), text(value)));
+                if let Ok(entity) = Entity::new_with_tags(all.clone(), [], [], tags) {
+                    entities.push(entity);
+                    context.push(("labels".to_owned(), RestrictedExpression::new_entity_uid(all)));
+                }
+                runbook(name, autonomy, &mut entities)
             }
         };
         self.rules.ask(action.as_str(), principal, resource, context, entities)
     }
+}
+
+fn runbook(name: &str, autonomy: Option<Autonomy>, entities: &mut Vec<Entity>) -> EntityUid {
+    let runbook = uid("Runbook", name);
+    let attributes = autonomy
+        .map(|autonomy| HashMap::from([("autonomy".to_owned(), text(autonomy.as_str()))]))
+        .unwrap_or_default();
+    entities.extend(Entity::new(runbook.clone(), attributes, HashSet::new()));
+    runbook
+}
+
+/// A time as policies see it.
+fn moment(now: DateTime<Utc>) -> Option<RestrictedExpression> {
+    let weekday = match now.weekday() {
+        Weekday::Mon => "monday",
+        Weekday::Tue => "tuesday",
+        Weekday::Wed => "wednesday",
+        Weekday::Thu => "thursday",
+        Weekday::Fri => "friday",
+        Weekday::Sat => "saturday",
+        Weekday::Sun => "sunday",
+    };
+    let number = |number: u32| RestrictedExpression::new_long(i64::from(number));
+    let members =
+        [("hour", number(now.hour())), ("minute", number(now.minute())), ("weekday", text(weekday))];
+    RestrictedExpression::new_record(members.map(|(name, value)| (name.to_owned(), value))).ok()
 }
 
 #[cfg(test)]
@@ -229,9 +290,14 @@ mod tests {
         people
     }
 
+    /// A Friday afternoon.
+    fn now() -> DateTime<Utc> {
+        "2027-01-15T14:30:00Z".parse().unwrap()
+    }
+
     fn person(roles: &[&str]) -> Person {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        Person { name: "alice".to_owned(), roles, subject: None }
+        Person { name: "alice".to_owned(), roles, groups: BTreeSet::new(), subject: None }
     }
 
     fn check(roles: &[&str], allowed: &[PersonAction]) {
@@ -266,7 +332,7 @@ mod tests {
             (NewEpoch, Object::System),
         ];
         for (action, object) in all {
-            let answer = people.may(&person, action, object);
+            let answer = people.may(&person, action, object, now());
             assert_eq!(answer.errors, Vec::<String>::new(), "{action:?}");
             assert_eq!(answer.permitted, allowed.contains(&action), "{roles:?} {action:?}: {answer:?}");
         }
@@ -295,8 +361,8 @@ mod tests {
     fn administrator_is_in_every_role_that_a_policy_names() {
         let people = load("permit(principal in Role::\"sre\", action == Action::\"approve\", resource);");
         let object = Object::Runbook("r", None);
-        assert!(people.may(&person(&["administrator"]), PersonAction::Approve, object).permitted);
-        assert!(!people.may(&person(&["operator"]), PersonAction::Approve, object).permitted);
+        assert!(people.may(&person(&["administrator"]), PersonAction::Approve, object, now()).permitted);
+        assert!(!people.may(&person(&["operator"]), PersonAction::Approve, object, now()).permitted);
     }
 
     #[test]
@@ -305,8 +371,43 @@ mod tests {
             @id(\"broken\") forbid(principal, action == Action::\"approve\", resource is Runbook)
             when { resource.autonomy == \"observe\" };";
         let people = load(text);
-        let answer = people.may(&person(&[]), PersonAction::Approve, Object::Runbook("gone", None));
+        let answer = people.may(&person(&[]), PersonAction::Approve, Object::Runbook("gone", None), now());
         assert!(!answer.permitted);
         assert!(answer.why(FILE).contains("cannot be evaluated"), "{}", answer.why(FILE));
+    }
+
+    #[test]
+    fn policies_may_use_group_runbook_target_labels_and_time() {
+        let text = "@id(\"sre\") permit(principal in Group::\"sre\", action == Action::\"approve\",
+                resource == Runbook::\"r\")
+            when { context has target && context.target == \"web-7\" };
+            @id(\"stage\") permit(principal in Role::\"operator\", action == Action::\"approve\", resource)
+            when { context has labels && context.labels.hasTag(\"env\")
+                && context.labels.getTag(\"env\") == \"stage\" };
+            @id(\"weekend\") forbid(principal, action == Action::\"approve\", resource)
+            when { context.time.weekday == \"saturday\" || context.time.weekday == \"sunday\"
+                || context.time.hour < 6 || context.time.minute == 59 };";
+        let people = load(text);
+        let sre = Person { groups: BTreeSet::from(["sre".to_owned()]), ..person(&[]) };
+        let operator = person(&["operator"]);
+        let check = |person: &Person, runbook, target, env: &str, at: &str, wanted: bool| {
+            let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
+            let object = Object::Run { runbook, autonomy: None, target, labels: &labels };
+            let answer = people.may(person, PersonAction::Approve, object, at.parse().unwrap());
+            assert_eq!(answer.errors, Vec::<String>::new());
+            assert_eq!(answer.permitted, wanted, "{runbook} {target:?} {env} {at}: {answer:?}");
+        };
+        let friday = "2027-01-15T14:30:00Z";
+        check(&sre, "r", Some("web-7"), "production", friday, true);
+        check(&sre, "other", Some("web-7"), "production", friday, false);
+        check(&sre, "r", Some("web-8"), "production", friday, false);
+        check(&sre, "r", None, "production", friday, false);
+        check(&operator, "r", None, "stage", friday, true);
+        check(&operator, "r", None, "production", friday, false);
+        for at in ["2027-01-16T14:30:00Z", "2027-01-15T05:59:59Z", "2027-01-15T14:59:00Z"] {
+            check(&sre, "r", Some("web-7"), "stage", at, false);
+        }
+        // What is not about one run has no target, and no policy that wants one permits it.
+        assert!(!people.may(&sre, PersonAction::Approve, Object::Runbook("r", None), now()).permitted);
     }
 }

@@ -128,6 +128,13 @@ impl Routing {
         std::iter::once(sum).chain(each).collect()
     }
 
+    /// What one runbook says to a firing alert; `None` where there is no such runbook.
+    #[must_use]
+    pub fn answer(&self, runbook: &str, alert: &Alert, now: DateTime<Utc>) -> Option<Decision> {
+        let runbook = self.get(runbook)?;
+        Some(decide(runbook, ask(runbook, &alert.labels), &alert.labels, now))
+    }
+
     /// The answer of every runbook to these labels, in order.
     pub fn explain<'r>(
         &'r self,

@@ -25,6 +25,7 @@ pub(super) fn created(queued: bool) -> Event {
         mode: Mode::Act,
         queued,
         irreversible: false,
+        drill: false,
     };
     let outside = payload::RunCreated {
         target: Some("t".to_owned()),
@@ -36,6 +37,7 @@ pub(super) fn created(queued: bool) -> Event {
         comment: None,
         decisions: Vec::new(),
         flow: Default::default(),
+        drill: None,
     };
     event(Fact::RunCreated(leaf, Outside::Kept(outside)))
 }

@@ -278,6 +278,7 @@ fn over(outcome: Outcome, code: Code, endings: &[Option<&str>]) -> Run {
         mode: Mode::Act,
         queued: false,
         irreversible: false,
+        drill: false,
     };
     let fact = Fact::RunCreated(leaf, Outside::Removed);
     let created = Event { at: at(0), run: Some(run(1)), alert: None, fact };

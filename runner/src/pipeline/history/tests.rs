@@ -41,6 +41,7 @@ impl Story {
             mode: Mode::Act,
             queued: false,
             irreversible: false,
+            drill: false,
         };
         let outside = payload::RunCreated {
             target: None,
@@ -52,6 +53,7 @@ impl Story {
             comment: None,
             decisions: Vec::new(),
             flow: Default::default(),
+            drill: None,
         };
         story.tell(Fact::RunCreated(leaf, Outside::Kept(outside)));
         story.planned(urls, false);
