@@ -8,7 +8,6 @@
 //! up when a reader of an older version could go wrong.
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,11 +16,11 @@ use crate::breaker::Breaker;
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::halt::{Scope, ScopeKind};
-use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
+use crate::id::{Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{Approval, Ask, EffectRecord, Mode, Outcome, Passes, ProbeAnswer, Verdict, VerifyPlan};
 use crate::schedule::Occurrence;
-use crate::standing::Record;
+use crate::standing::{Intervention, Record};
 
 /// Version of the leaves written now.
 pub const VERSION: u32 = 1;
@@ -32,98 +31,16 @@ pub const PAYLOAD_MEMBER: &str = "payload";
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const MAX_LEAF: usize = 65_535;
 
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The run that it belongs to.
-    pub run: Option<RunId>,
-    /// The alert that it belongs to.
-    pub alert: Option<AlertId>,
-    /// What.
-    pub fact: Fact,
-}
-
-/// An event as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    /// The leaf, at most [`MAX_LEAF`] bytes.
-    pub leaf: Vec<u8>,
-    /// Salt and payload.
-    pub payload: Option<([u8; 16], Vec<u8>)>,
-}
-
-#[derive(Serialize)]
-struct LeafOut<'a, L: Serialize> {
-    v: u32,
-    at: &'a DateTime<Utc>,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<&'a RunId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<&'a AlertId>,
-    fact: &'a L,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Digest>,
-}
-
-#[derive(Deserialize)]
-struct LeafIn<'a> {
-    at: DateTime<Utc>,
-    kind: String,
-    run: Option<RunId>,
-    alert: Option<AlertId>,
-    #[serde(borrow)]
-    fact: &'a serde_json::value::RawValue,
-    payload: Option<Digest>,
-}
-
-/// The commitment to a payload.
-#[must_use]
-pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
-    Digest::of_parts(&[salt, bytes])
-}
-
 #[macro_use]
 mod words;
 mod error;
+mod form;
 mod outside;
 
 pub use error::EventError;
+use form::{LeafIn, json_bytes, parse};
+pub use form::{Encoded, Event, commitment};
 pub use outside::Outside;
-
-fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EventError> {
-    serde_json::from_slice(bytes).map_err(EventError::Unreadable)
-}
-
-impl Event {
-    fn finish<L: Serialize>(
-        &self,
-        kind: &'static str,
-        fact: &L,
-        payload: Option<Vec<u8>>,
-        salt: [u8; 16],
-    ) -> Result<Encoded, EventError> {
-        let leaf = json_bytes(&LeafOut {
-            v: VERSION,
-            at: &self.at,
-            kind,
-            run: self.run.as_ref(),
-            alert: self.alert.as_ref(),
-            fact,
-            payload: payload.as_ref().map(|bytes| commitment(&salt, bytes)),
-        });
-        if leaf.len() > MAX_LEAF {
-            return Err(EventError::TooLong(leaf.len()));
-        }
-        Ok(Encoded { leaf, payload: payload.map(|bytes| (salt, bytes)) })
-    }
-}
 
 facts! {
     /// The daemon started to serve.
@@ -573,6 +490,18 @@ facts! {
             comment: Option<String>,
             /// What was decided at the end.
             decisions: Vec<Decision>,
+        }
+    }
+    /// After a run that was thought to have fixed it, a person had to step in or the alert fired again: it counts as
+    /// one that did not. The run stays as it ended.
+    RunIntervened = "run-intervened" {
+        leaf {
+            /// What happened.
+            how: Intervention,
+        }
+        payload {
+            /// Who, where a person did it.
+            by: Option<String>,
         }
     }
     /// A runbook has a schedule from now on, or another one, or none any more.

@@ -580,6 +580,9 @@ pub enum PluginCommand {
         /// Why.
         #[arg(long)]
         reason: String,
+        /// To automatic: how many runs need approval still [default: standing.canary of the configuration].
+        #[arg(long, value_name = "N")]
+        canary: Option<u32>,
     },
     /// Take a plugin out of service
     Revoke {

@@ -118,9 +118,10 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     Ok((App::new(pipeline.clone(), sources), pipeline, journal))
 }
 
-/// A gate that nobody could pass is no reason not to serve: the tokens for it may come later.
+/// A gate that nobody could pass is no reason not to serve: the tokens for it may come later. Neither is a plugin that
+/// is out of service.
 fn warn_of_gates(pipeline: &Pipeline) {
-    for problem in pipeline.impossible_gates() {
+    for problem in pipeline.impossible_gates().into_iter().chain(pipeline.out_of_service()) {
         tracing::warn!("{problem}");
     }
 }

@@ -135,8 +135,13 @@ impl Pipeline {
         person: Person,
         comment: Option<String>,
     ) -> Result<Run, Refusal> {
-        let live = self.live(id).await?;
-        self.whole(async move { take_over(&live, &person, comment).await }).await
+        let (shared, live) = (Arc::clone(&self.0), self.live(id).await?);
+        self.whole(async move {
+            let run = take_over(&live, &person, comment).await?;
+            shared.taken_over(&run, &person.name).await?;
+            Ok(run)
+        })
+        .await
     }
 
     /// Lets a run act without the approvals that it lacks. The reason stays on the list of what is owed until a

@@ -52,6 +52,8 @@ pub(super) struct Batch {
     accepted: Vec<Accepted>,
     new_runs: Vec<NewRun>,
     known: Vec<(Identity, Known)>,
+    /// Firings that had ended and were followed by another one.
+    fired_again: Vec<AlertId>,
     /// Records that this delivery made or changed: a batch may hold the same alert twice.
     pub(super) records: BTreeMap<AlertId, AlertRecord>,
 }
@@ -142,7 +144,10 @@ impl Batch {
             None => shared.known_before(source, &alert).await?,
         };
         match (identify(&alert, known.as_ref()), known) {
-            (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity)?,
+            (Kind::New, before) => {
+                self.new_alert(shared, rules, source, alert, identity)?;
+                self.fired_again.extend(before.map(|known| known.id));
+            }
             (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
             (Kind::Resolves, Some(known)) => self.resolve(shared, &alert, identity, &known).await?,
             (Kind::AlreadyOver, Some(known)) => {
@@ -311,7 +316,16 @@ impl Batch {
     }
 
     pub(super) async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
-        let lines = std::mem::take(&mut self.lines);
+        let mut lines = std::mem::take(&mut self.lines);
+        for before in std::mem::take(&mut self.fired_again) {
+            match shared.fired_again(&before).await {
+                Ok(more) => lines.extend(more),
+                Err(error) => {
+                    self.give_up(shared);
+                    return Err(error.into());
+                }
+            }
+        }
         if let Err(error) = shared.scribe.commit(lines).await {
             self.give_up(shared);
             return Err(error.into());
@@ -421,8 +435,8 @@ fn admit(
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
-    let out = shared.plugins.out_of_service(plugins.iter().copied());
-    let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+    let out = shared.plugins.out_of_service(plugins.iter().copied(), &rules.config.replacements);
+    let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), word.as_str())).collect();
     let halted = shared.halted(&runbook.name, &plugins, Some(target));
     let subject = Subject {
         labels: request.labels,

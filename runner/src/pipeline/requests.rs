@@ -16,6 +16,7 @@ use staunch_core::plan::Plan;
 use staunch_core::policy::{Person, Runbook, runbook};
 use staunch_core::record::is_quiet;
 use staunch_core::run::{Approval, Mode, Outcome, Run, State};
+use staunch_core::standing::Intervention;
 
 use super::Refusal;
 use super::drive::{self, End, Start};
@@ -178,7 +179,18 @@ async fn begin(shared: &Arc<Shared>, runbook: &Arc<Runbook>, request: &Request<'
     }
     let (line, new) = new_run(shared, &rules, runbook, request).map_err(|decisions| refused(&decisions))?;
     let target = new.run.target.clone().unwrap_or_default();
-    if let Err(error) = shared.scribe.commit(vec![line]).await {
+    let mut lines = vec![line];
+    if let Some(by) = request.by.filter(|_| request.mode == Mode::Act) {
+        let how = Intervention::RunAgain;
+        match shared.acted_by_hand(&runbook.name, new.run.target.as_deref(), how, by).await {
+            Ok(more) => lines.extend(more),
+            Err(error) => {
+                shared.runs.release(&runbook.name, &target, &new.run.id);
+                return Err(error.into());
+            }
+        }
+    }
+    if let Err(error) = shared.scribe.commit(lines).await {
         shared.runs.release(&runbook.name, &target, &new.run.id);
         return Err(error.into());
     }

@@ -244,8 +244,9 @@ impl Shared {
     pub(super) async fn pre_gate_again(&self, live: &LiveRun) -> Result<PlanPermit, Vec<Decision>> {
         let run = live.snapshot().await;
         let over = self.alert_is_over(live).await;
-        let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
-        let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+        let plugins = run.steps.iter().map(|step| step.plugin.as_str());
+        let out = self.plugins.out_of_service(plugins, &self.rules().config.replacements);
+        let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), word.as_str())).collect();
         let halted = self.halted_run(&run);
         let windows = self.windows_over_run(&run);
         let limit = self.limit_of(&run);

@@ -20,6 +20,7 @@ use staunch_core::silence::{Silence, Silences};
 use staunch_core::standing::{Ended, Record, Settings};
 
 use super::breakers::{BreakerRecord, Whose};
+use super::interventions::InterventionRecord;
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
@@ -36,6 +37,10 @@ pub const PLUGIN: &str = "plugin";
 /// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
 /// plugin, target.
 pub const ACTION: &str = "action";
+
+/// The kind of rows that hold what happened after runs that were thought to have fixed it, in the order of time: the
+/// first key is the run.
+pub const INTERVENTION: &str = "intervention";
 
 /// The kind of rows that hold circuit breakers, as they were when their state changed last: keys are plugin, target.
 pub const BREAKER: &str = "breaker";
@@ -198,6 +203,18 @@ pub fn action(run: &Run) -> Option<ViewRow> {
         ],
         doc: doc(&action),
     })
+}
+
+/// The row of what happened after a run: the beginning of its id is the time.
+#[must_use]
+pub fn intervention(record: &InterventionRecord) -> ViewRow {
+    ViewRow {
+        kind: INTERVENTION,
+        id: format!("{:016x}-{}", record.at.timestamp_micros().max(0), record.run),
+        state: "noted".to_owned(),
+        keys: [Some(record.run.to_string()), None, None],
+        doc: doc(record),
+    }
 }
 
 /// The row of a circuit breaker.
@@ -405,6 +422,9 @@ impl Fold {
             (Fact::SilenceCreated(..) | Fact::SilenceExpired(..), _, _) => self.silence(event),
             (Fact::ScheduleSet(..) | Fact::OccurrenceDue(..) | Fact::OccurrenceMissed(..), _, _) => {
                 self.schedule(event)
+            }
+            (Fact::RunIntervened(..), _, _) => {
+                InterventionRecord::of(event).iter().map(intervention).collect()
             }
             (Fact::BreakerChanged(..), _, _) => breaker_changed(event).iter().map(breaker).collect(),
             (Fact::PluginInstalled(..) | Fact::PluginMoved(..), _, _) => self.plugin(event),

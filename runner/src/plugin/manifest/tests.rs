@@ -9,6 +9,7 @@ language = "rust"
 release = 7
 effects = "reversible"
 expires = 2030-01-01T00:00:00Z
+replaced_by = "better"
 
 [capabilities.service]
 restart = ["*.service"]
@@ -43,6 +44,7 @@ fn reads_every_key() {
         Limits { fuel: 500_000_000, memory: 64 << 20, deadline: std::time::Duration::from_secs(60) }
     );
     assert_eq!(manifest.expires.unwrap().to_rfc3339(), "2030-01-01T00:00:00+00:00");
+    assert_eq!(manifest.replaced_by.as_deref(), Some("better"));
     assert_eq!(manifest.digest, Digest::of(GOOD.as_bytes()));
     assert!(manifest.asks_for_effects());
     manifest.input.check(&serde_json::json!({"unit": "web.service"})).unwrap();
