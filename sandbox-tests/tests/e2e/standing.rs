@@ -269,7 +269,7 @@ fn check_warns_of_a_runbook_whose_plugin_is_out_of_service_and_names_its_replace
     assert_eq!(succeeded(&revoked).trim(), "revoked");
     let said = stage.home.staunch(&["check"]);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    let warning = "restart-shop.yaml:5:5: warning: plugin http-request is revoked and does not run: \
+    let warning = "restart-shop.yaml:7:5: warning: plugin http-request is revoked and does not run: \
                    `staunch plugin standing http-request` tells why";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     stage.home.more.push("replacements: { http-request: better-request }\n".to_owned());

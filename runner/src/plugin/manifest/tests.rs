@@ -9,7 +9,6 @@ language = "rust"
 release = 7
 effects = "reversible"
 expires = 2030-01-01T00:00:00Z
-replaced_by = "better"
 
 [capabilities.service]
 restart = ["*.service"]
@@ -44,7 +43,6 @@ fn reads_every_key() {
         Limits { fuel: 500_000_000, memory: 64 << 20, deadline: std::time::Duration::from_secs(60) }
     );
     assert_eq!(manifest.expires.unwrap().to_rfc3339(), "2030-01-01T00:00:00+00:00");
-    assert_eq!(manifest.replaced_by.as_deref(), Some("better"));
     assert_eq!(manifest.digest, Digest::of(GOOD.as_bytes()));
     assert!(manifest.asks_for_effects());
     manifest.input.check(&serde_json::json!({"unit": "web.service"})).unwrap();
@@ -116,6 +114,17 @@ fn refuses_each_broken_rule_with_its_place() {
         } else {
             refuses(from, to, place, says);
         }
+    }
+}
+
+#[test]
+fn names_the_plugin_that_takes_its_place() {
+    assert_eq!(parse(GOOD).unwrap().replaced_by, None);
+    let with = |name: &str| parse(&GOOD.replacen("release = 7", &format!("release = 7\nreplaced_by = {name}"), 1));
+    assert_eq!(with("\"better\"").unwrap().replaced_by.as_deref(), Some("better"));
+    for wrong in ["\"restart-service\"", "\"No Name\"", "\"\""] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("plugin.toml:8:15: ") && error.contains("the name of another plugin"), "{error}");
     }
 }
 
