@@ -717,6 +717,16 @@ facts! {
             reason: Option<String>,
         }
     }
+    /// The file that halts everything was seen.
+    HaltFileSeen = "halt-file-seen" {
+        leaf {}
+        payload {
+            /// Its first line.
+            reason: Option<String>,
+        }
+    }
+    /// The file that halts everything is gone.
+    HaltFileGone = "halt-file-gone" { leaf {} payload {} }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::policy::ReadyProbe;
 mod asking;
 mod hands;
 
-pub use asking::{Approval, Ask, AskDeputies, AskRung};
+pub use asking::{Approval, Ask, AskDeputies, AskRung, Granted};
 pub use hands::{Glass, Held, Passes, Review};
 
 /// Where a run is on its road.
@@ -281,6 +281,9 @@ pub struct Run {
     /// Until when what people said holds, for a run that is taken up again under their permit.
     #[serde(default)]
     pub approved_until: Option<DateTime<Utc>>,
+    /// Who gave that permit, where it was enough people.
+    #[serde(default)]
+    pub granted_by: Option<Granted>,
     /// The effect outside the plan that it is parked on.
     pub question: Option<EffectRecord>,
     /// What the probes said before the first effect.
@@ -368,6 +371,7 @@ impl Run {
             parked_at: None,
             approved: false,
             approved_until: None,
+            granted_by: None,
             question: None,
             baseline: None,
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
@@ -495,8 +499,12 @@ impl Run {
         self.state = State::Running;
         self.approved = approved;
         self.approved_until = self.ask.as_ref().filter(|_| approved).map(|ask| ask.expires);
+        let by_people = approved && self.passes_quorum().is_none();
+        self.granted_by = self.ask.take().filter(|_| by_people).map(|ask| {
+            let approvals = self.approvals.clone();
+            Granted { ask, approvals }
+        });
         self.started_at = self.started_at.or(Some(at));
-        self.ask = None;
         self.question = None;
         self.reason = None;
     }

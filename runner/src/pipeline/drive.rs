@@ -482,8 +482,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
         live.record(vec![given_up(reason, None, None)], Wait::Durable).await?;
         return Ok(Acted::Done);
     }
-    let now = shared.now();
-    match live.look(|run| gate::permit_resumed(run, now)).await {
+    match live.look(|run| shared.permit_resumed(run)).await {
         Ok(permit) => {
             let run = live.snapshot().await;
             // Its storm, if there was one, was asked about when it was first permitted.
@@ -494,7 +493,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
             }
             act::act(shared, live, permit, Some(resends)).await
         }
-        Err(reason) if reason.code == Code::Expired => {
+        Err(reason) if matches!(reason.code, Code::Expired | Code::Quorum) => {
             act::ask_anew(shared, live, reason, Question::Always).await?;
             Ok(Acted::Parked)
         }

@@ -52,6 +52,9 @@ pub const IN_FORCE: &str = "in-force";
 /// The state of the rows of halts that were released.
 pub const RELEASED: &str = "released";
 
+/// The kind of the row that says whether the file that halts everything was there last.
+pub const HALT_FILE: &str = "halt-file";
+
 /// The kind of rows that hold the reasons for which somebody broke the glass: keys are the runbook and the person.
 pub const JUSTIFICATION: &str = "justification";
 /// The state of the rows of justifications that a second person has to look at yet.
@@ -297,6 +300,18 @@ pub fn halt(halt: &Halt) -> ViewRow {
     }
 }
 
+/// The row of the file that halts everything, as an event tells of it.
+#[must_use]
+pub fn halt_file(event: &Event) -> Option<ViewRow> {
+    let state = match event.fact {
+        Fact::HaltFileSeen(..) => IN_FORCE,
+        Fact::HaltFileGone(..) => RELEASED,
+        _ => return None,
+    };
+    let (id, keys) = ("file".to_owned(), [None, None, None]);
+    Some(ViewRow { kind: HALT_FILE, id, state: state.to_owned(), keys, doc: doc(&event.at) })
+}
+
 /// The id of a justification: its run, and which time that the glass was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JustificationId {
@@ -419,6 +434,7 @@ impl Fold {
             }
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
             (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
+            (Fact::HaltFileSeen(..) | Fact::HaltFileGone(..), _, _) => halt_file(event).into_iter().collect(),
             (Fact::SilenceCreated(..) | Fact::SilenceExpired(..), _, _) => self.silence(event),
             (Fact::ScheduleSet(..) | Fact::OccurrenceDue(..) | Fact::OccurrenceMissed(..), _, _) => {
                 self.schedule(event)
