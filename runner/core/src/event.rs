@@ -38,8 +38,8 @@ mod form;
 mod outside;
 
 pub use error::EventError;
-use form::{LeafIn, json_bytes, parse};
 pub use form::{Encoded, Event, commitment};
+use form::{LeafIn, json_bytes, parse};
 pub use outside::Outside;
 
 facts! {

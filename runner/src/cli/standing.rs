@@ -154,7 +154,8 @@ fn described(report: &Value) -> String {
         count("/observed/open")
     ));
     for moved in report.get("moves").and_then(Value::as_array).into_iter().flatten() {
-        let member = |name: &str| moved.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
+        let member =
+            |name: &str| moved.get(name).and_then(Value::as_str).map_or_else(|| "-".to_owned(), safe);
         lines.push(format!(
             "  {}  {} -> {}  {}: {}",
             member("at"),

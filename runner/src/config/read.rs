@@ -19,8 +19,27 @@ use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, Public, RawSource, Trust, TrustedKey};
 
 const KEYS: [&str; 22] = [
-    "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
+    "listen",
+    "store",
+    "data",
+    "policies",
+    "plugins",
+    "trust",
+    "standing",
+    "hosts",
+    "sources",
+    "grants",
+    "probes",
+    "secrets",
+    "tls",
+    "log",
+    "queue",
+    "workers",
+    "public",
+    "limits",
+    "groups",
+    "breaker",
+    "people",
     "replacements",
 ];
 const LATER: [&str; 4] = ["identity", "connectors", "routes", "retention"];

@@ -249,6 +249,9 @@ pub(super) async fn start(
     let request = body(request)?;
     let autonomy = app.pipeline().rules().policies.runbook(&request.runbook).map(|runbook| runbook.autonomy);
     caller.may(&app, PersonAction::Start, Object::Runbook(&request.runbook, autonomy))?;
+    if request.break_glass.is_some() {
+        caller.may(&app, PersonAction::BreakGlass, Object::Runbook(&request.runbook, autonomy))?;
+    }
     let run = app.pipeline().start(caller.0, request).await?;
     Ok((StatusCode::ACCEPTED, Json(shapes::run(&run))))
 }

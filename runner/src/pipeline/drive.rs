@@ -385,6 +385,12 @@ async fn wait_for_people(
                 end_or_give_up(live, End::because(Outcome::Expired, reason)).await?;
                 return Ok(None);
             }
+            Err(reason) if reason.code == Code::TakenOver => {
+                next = hold::in_hand(shared, live).await?;
+                if next.is_none() {
+                    continue;
+                }
+            }
             Err(_) => {
                 held = false;
                 if state == State::Waiting {

@@ -76,7 +76,7 @@ use plugins::{PluginSet, Plugins};
 use scribe::{Line, Scribe, ScribeError};
 use shared::Shared;
 
-pub use by_hand::JustificationQuery;
+pub use by_hand::{Broken, JustificationQuery};
 pub use quorum::impossible_gates;
 pub use receive::Accepted;
 pub use requests::{PluginRunRequest, SettleRequest, Settlement, StartRequest, Yes};

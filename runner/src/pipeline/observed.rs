@@ -76,9 +76,7 @@ impl Pipeline {
     pub async fn observed(&self, name: &str) -> Result<Option<Observed>, ReadError> {
         let settings = self.rules().config.standing;
         match self.plugins().record(name) {
-            Some(record) => {
-                observed(self.journal(), &settings, &record, self.clock().now()).await.map(Some)
-            }
+            Some(record) => observed(self.journal(), &settings, &record, self.clock().now()).await.map(Some),
             None => Ok(None),
         }
     }

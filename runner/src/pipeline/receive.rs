@@ -79,6 +79,8 @@ pub(super) struct Request<'a> {
     pub(super) exact: Option<Digest>,
     /// Whether it waits for its turn behind an unended run of the same runbook at the same target.
     pub(super) queues: bool,
+    /// Why the person who asks passes change freezes, if they do.
+    pub(super) glass: Option<&'a str>,
 }
 
 /// Takes in the alerts of one body. Durable when it returns.
@@ -301,6 +303,7 @@ impl Batch {
                 mode: Mode::Act,
                 exact: None,
                 queues: false,
+                glass: None,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -445,7 +448,7 @@ fn admit(
         plugins: &plugins,
         safe: runbook.safe,
     };
-    let windows = shared.windows_over(&subject, request.alert.is_some(), None);
+    let windows = shared.windows_over(&subject, request.alert.is_some(), request.glass.and(request.by));
     let (labels, mode) = (request.labels, request.mode);
     let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode };
     let limit = shared.limit_of_wish(rules, &wish);

@@ -243,6 +243,7 @@ async fn run(
         mode: Mode::Act,
         exact: None,
         queues: schedule.overlap == staunch_core::schedule::Overlap::Queue,
+        glass: None,
     };
     let (line, new) = match new_run(shared, rules, runbook, &request) {
         Ok(made) => made,

@@ -208,7 +208,8 @@ fn the_journal_tells_when_the_file_was_seen_and_when_it_was_gone() {
     let told = |daemon: &Daemon, count: usize| {
         until("the file is in the journal", SOON, || {
             let kinds: Vec<Value> = leaves(daemon).into_iter().map(|leaf| leaf["kind"].clone()).collect();
-            let of_file = kinds.iter().filter_map(Value::as_str).filter(|kind| kind.starts_with("halt-file-"));
+            let of_file =
+                kinds.iter().filter_map(Value::as_str).filter(|kind| kind.starts_with("halt-file-"));
             let of_file: Vec<String> = of_file.map(str::to_owned).collect();
             (of_file.len() >= count).then_some(of_file)
         })

@@ -248,7 +248,16 @@ fn a_reinstated_plugin_asks_for_as_many_runs_as_the_person_said() {
     }
     let url = format!("http://{}", daemon.address());
     let said = stage.home.staunch(&[
-        "plugin", "reinstate", "http-request", "--reason", "better", "--canary", "1", "--url", &url, "--token",
+        "plugin",
+        "reinstate",
+        "http-request",
+        "--reason",
+        "better",
+        "--canary",
+        "1",
+        "--url",
+        &url,
+        "--token",
         &stage.home.administrator,
     ]);
     assert_eq!(succeeded(&said).trim(), "automatic");
@@ -287,5 +296,9 @@ fn check_warns_of_a_runbook_whose_plugin_is_out_of_service_and_names_its_replace
     stage.home.configure();
     let said = stage.home.staunch(&["check"]);
     assert_eq!(said.code, Some(1));
-    assert!(said.stdout.contains("replacements.http-request must be the name of another plugin"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("replacements.http-request must be the name of another plugin"),
+        "{}",
+        said.stdout
+    );
 }

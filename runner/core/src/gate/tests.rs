@@ -113,8 +113,7 @@ fn a_run_is_taken_up_again_only_while_its_approval_holds() {
 fn a_run_is_taken_up_again_only_while_those_who_approved_it_count() {
     let mut run = waiting(2, &[("ada", plan()), ("ben", plan())]);
     (run.approved, run.approved_until, run.started_at) = (true, Some(at(100)), Some(at(5)));
-    run.granted_by =
-        run.ask.take().map(|ask| Granted { ask, approvals: std::mem::take(&mut run.approvals) });
+    run.granted_by = run.ask.take().map(|ask| Granted { ask, approvals: std::mem::take(&mut run.approvals) });
     let both = people(&["ada", "ben"]);
     assert!(permit_resumed(&run, at(50), &facts(&both)).is_ok_and(|permit| permit.approved()));
     let one = people(&["ada"]);

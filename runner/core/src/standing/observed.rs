@@ -89,7 +89,8 @@ pub fn compare<'a>(
     now: DateTime<Utc>,
 ) -> Compared {
     let at = observed.ended_at.unwrap_or(observed.created_at);
-    let planned = sorted(observed.steps.iter().flat_map(|step| &step.effects).filter_map(|e| e.call.as_ref()));
+    let planned =
+        sorted(observed.steps.iter().flat_map(|step| &step.effects).filter_map(|e| e.call.as_ref()));
     let mut result = (duration::before(now, within) >= at).then_some(Agreement::NobodyActed);
     let mut acted = None;
     for other in others.into_iter().filter(|other| other.id != observed.id) {
@@ -129,7 +130,8 @@ fn done(run: &Run) -> Vec<String> {
 
 /// Calls that can be compared, whatever their order.
 fn sorted<'a>(calls: impl Iterator<Item = &'a Call>) -> Vec<String> {
-    let text = |call: &Call| format!("{} {} {} {}", call.capability, call.function, call.target, call.arguments);
+    let text =
+        |call: &Call| format!("{} {} {} {}", call.capability, call.function, call.target, call.arguments);
     let mut calls: Vec<String> = calls.map(text).collect();
     calls.sort_unstable();
     calls

@@ -82,7 +82,12 @@ impl Record {
             sample,
             fixed,
             not_fixed: sample.saturating_sub(fixed).saturating_sub(trapped),
-            intervened: self.runs.iter().filter(|run| run.counts() && run.at > start).filter_map(turned).collect(),
+            intervened: self
+                .runs
+                .iter()
+                .filter(|run| run.counts() && run.at > start)
+                .filter_map(turned)
+                .collect(),
             trapped,
             unknown: count(&|run| run.class == Class::Unknown),
             excused: count(&|run| run.excused),
