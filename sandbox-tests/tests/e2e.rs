@@ -28,6 +28,7 @@ mod e2e {
     mod silences;
     mod standing;
     mod tamper;
+    mod traps;
     mod unplanned;
     mod views;
     mod windows;
