@@ -33,6 +33,7 @@ mod e2e {
     mod standing;
     mod steps;
     mod tamper;
+    mod traps;
     mod undo;
     mod undo_faults;
     mod unplanned;

@@ -16,46 +16,24 @@ use crate::breaker::Breaker;
 use crate::decision::{Code, Decision};
 use crate::effect::{Answer, Call, EffectStatus, Repeat};
 use crate::halt::{Scope, ScopeKind};
-use crate::id::{AlertId, Digest, HaltId, RunId, SilenceId, TokenId};
+use crate::id::{Digest, HaltId, RunId, SilenceId, TokenId};
 use crate::plan::StepPlan;
 use crate::run::{
     Approval, Ask, EffectRecord, Flow, Mode, Outcome, Passes, ProbeAnswer, UndoState, Verdict, VerifyPlan,
 };
 use crate::schedule::Occurrence;
-use crate::standing::Record;
-
-/// Version of the leaves written now.
-pub const VERSION: u32 = 1;
-
-/// The member of a leaf that commits to its payload.
-pub const PAYLOAD_MEMBER: &str = "payload";
-
-/// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
-pub const MAX_LEAF: usize = 65_535;
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The run that it belongs to.
-    pub run: Option<RunId>,
-    /// The alert that it belongs to.
-    pub alert: Option<AlertId>,
-    /// What.
-    pub fact: Fact,
-}
+use crate::standing::{Intervention, Record};
 
 #[macro_use]
 mod words;
 mod error;
-mod leaf;
+mod form;
 mod outside;
 
-use leaf::{LeafIn, json_bytes, parse};
+use form::{LeafIn, json_bytes, parse};
 
 pub use error::EventError;
-pub use leaf::{Encoded, commitment};
+pub use form::{Encoded, Event, MAX_LEAF, PAYLOAD_MEMBER, VERSION, commitment};
 pub use outside::Outside;
 
 facts! {
@@ -580,6 +558,18 @@ facts! {
             decisions: Vec<Decision>,
         }
     }
+    /// After a run that was thought to have fixed it, a person had to step in or the alert fired again: it counts as
+    /// one that did not. The run stays as it ended.
+    RunIntervened = "run-intervened" {
+        leaf {
+            /// What happened.
+            how: Intervention,
+        }
+        payload {
+            /// Who, where a person did it.
+            by: Option<String>,
+        }
+    }
     /// A runbook has a schedule from now on, or another one, or none any more.
     ScheduleSet = "schedule-set" {
         leaf {
@@ -793,6 +783,16 @@ facts! {
             reason: Option<String>,
         }
     }
+    /// The file that halts everything was seen.
+    HaltFileSeen = "halt-file-seen" {
+        leaf {}
+        payload {
+            /// Its first line.
+            reason: Option<String>,
+        }
+    }
+    /// The file that halts everything is gone.
+    HaltFileGone = "halt-file-gone" { leaf {} payload {} }
 }
 
 #[cfg(test)]

@@ -179,14 +179,23 @@ pub fn permit_again(run: &Run) -> Result<ActPermit, Reason> {
     }
 }
 
-/// As [`permit_again`], for a run that crosses from its journal into acting: what people said must still hold.
+/// As [`permit_again`], for a run that crosses from its journal into acting: what people said must still hold, and the
+/// people who said it must still count. `facts` are about the plan and the policy that they approved.
 ///
 /// # Errors
-/// When the run was never permitted, is over, or its approval has expired; then people are asked again.
-pub fn permit_resumed(run: &Run, now: DateTime<Utc>) -> Result<ActPermit, Reason> {
+/// When the run was never permitted, is over, its approval has expired, or too few of those who gave it count still;
+/// in the last two cases people are asked again.
+pub fn permit_resumed(run: &Run, now: DateTime<Utc>, facts: &QuorumFacts<'_>) -> Result<ActPermit, Reason> {
     let permit = permit_again(run)?;
-    match run.approved_until.filter(|until| run.approved && now >= *until) {
-        Some(until) => Err(Reason::new(Code::Expired, format!("what was approved held until {until}"))),
+    if !run.approved {
+        return Ok(permit);
+    }
+    if let Some(until) = run.approved_until.filter(|until| now >= *until) {
+        return Err(Reason::new(Code::Expired, format!("what was approved held until {until}")));
+    }
+    match &run.granted_by {
+        Some(granted) => quorum(&granted.ask, &granted.approvals, facts).granted().map(|()| permit),
+        // The glass was broken for it, or it is from a journal that does not say.
         None => Ok(permit),
     }
 }

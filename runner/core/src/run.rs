@@ -22,7 +22,7 @@ mod flow;
 mod hands;
 mod undo;
 
-pub use asking::{Approval, Ask, AskDeputies, AskRung};
+pub use asking::{Approval, Ask, AskDeputies, AskRung, Granted};
 pub use flow::{Flow, RETURNED, SKIPPED, StepFlow};
 pub use hands::{Glass, Held, Passes, Review};
 pub use undo::{AfterVerdict, AlertNow, NextUndo, Pending, UNDO_STEPS, UndoRecord, UndoState, by_a_person};
@@ -299,6 +299,9 @@ pub struct Run {
     /// Until when what people said holds, for a run that is taken up again under their permit.
     #[serde(default)]
     pub approved_until: Option<DateTime<Utc>>,
+    /// Who gave that permit, where it was enough people.
+    #[serde(default)]
+    pub granted_by: Option<Granted>,
     /// The effect outside the plan that it is parked on.
     pub question: Option<EffectRecord>,
     /// What the probes said before the first effect.
@@ -391,6 +394,7 @@ impl Run {
             parked_at: None,
             approved: false,
             approved_until: None,
+            granted_by: None,
             question: None,
             baseline: None,
             decisions: outside.map(|o| o.decisions.clone()).unwrap_or_default(),
@@ -528,8 +532,12 @@ impl Run {
         self.state = self.state_of_acting();
         self.approved = approved;
         self.approved_until = self.ask.as_ref().filter(|_| approved).map(|ask| ask.expires);
+        let by_people = approved && self.passes_quorum().is_none();
+        self.granted_by = self.ask.take().filter(|_| by_people).map(|ask| {
+            let approvals = self.approvals.clone();
+            Granted { ask, approvals }
+        });
         self.started_at = self.started_at.or(Some(at));
-        self.ask = None;
         self.question = None;
         self.reason = None;
     }

@@ -17,6 +17,7 @@
 
 mod count;
 mod moves;
+mod observed;
 mod outage;
 mod record;
 mod report;
@@ -25,9 +26,10 @@ mod wilson;
 
 pub use count::{Class, Ended, Intervention, classify};
 pub use moves::{Cause, Move, MoveError};
+pub use observed::{Agreement, Compared, Observed, compare, is_observed};
 pub use outage::outage;
 pub use record::{Counted, Record};
-pub use report::Report;
+pub use report::{Intervened, Report};
 pub use settings::{Settings, read};
 pub use wilson::{Interval, interval};
 

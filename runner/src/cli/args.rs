@@ -289,6 +289,9 @@ pub enum RunsCommand {
         /// Act, once every gate is passed; without it, plan only.
         #[arg(long)]
         act: bool,
+        /// Pass the change freeze that covers it, and why that cannot wait; a second person has to review it.
+        #[arg(long, value_name = "REASON", requires = "act")]
+        break_glass: Option<String>,
     },
     /// Approve the plan that was shown
     Approve {
@@ -327,8 +330,19 @@ pub enum RunsCommand {
         /// Why.
         #[arg(long)]
         comment: Option<String>,
+        /// Keep it as it is, to be given back; without it, it comes to its end.
+        #[arg(long)]
+        hold: bool,
     },
-    /// Let a run act without the approvals that it lacks; a second person has to review why
+    /// Give back a run that was taken over with --hold: it is planned and asks anew
+    GiveBack {
+        /// The run.
+        id: String,
+        /// What was done by hand.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Let a run act without the approvals that it lacks, or in a change freeze; a second person has to review why
     BreakGlass {
         /// The run.
         id: String,
@@ -338,6 +352,9 @@ pub enum RunsCommand {
         /// Why it cannot wait.
         #[arg(long)]
         reason: String,
+        /// What is to be passed; whatever of both holds it when absent.
+        #[arg(long, value_parser = ["freeze", "quorum"])]
+        passes: Option<String>,
     },
     /// List why somebody broke the glass, as far as no second person has reviewed it
     Justifications {
@@ -588,6 +605,9 @@ pub enum PluginCommand {
         /// Why.
         #[arg(long)]
         reason: String,
+        /// To automatic: how many runs need approval still [default: standing.canary of the configuration].
+        #[arg(long, value_name = "N")]
+        canary: Option<u32>,
     },
     /// Take a plugin out of service
     Revoke {

@@ -20,6 +20,8 @@ use crate::intake::Source;
 use crate::keys;
 use crate::people::Tokens;
 use crate::people::oidc::{Oidc, OidcSettings, check_address};
+use crate::pipeline::retired::{installed_standings, out_of_service};
+use crate::pipeline::scribe::Scribe;
 use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
 use crate::plugin::{Registry, TrustPolicy, TrustedKey};
@@ -281,14 +283,24 @@ fn print(problems: &[Problem], output: &Output) {
     }
 }
 
-/// What is wrong with gates, measured by the people who have access tokens. Only where no daemon has the data: it warns
-/// of the same itself, and tokens may be made while it runs.
-async fn gates(rules: &Rules) -> Result<Vec<Problem>, Failure> {
-    // Whom a provider may vouch for is not known here.
-    if rules.config.oidc.is_some() || !rules.config.data.join("journal.db").exists() {
+/// What the journal has against the rules: gates, measured by the people who have access tokens, and steps whose plugin
+/// is out of service. Only where no daemon has the data: it warns of the same itself, and both may change while it
+/// runs.
+async fn by_journal(rules: &Rules, trust: &TrustPolicy) -> Result<Vec<Problem>, Failure> {
+    if !rules.config.data.join("journal.db").exists() {
         return Ok(Vec::new());
     }
     let Some(scribe) = local::scribe(&rules.config).await? else { return Ok(Vec::new()) };
+    let found = told_by_journal(rules, trust, &scribe).await;
+    scribe.journal().shutdown().await;
+    found
+}
+
+async fn told_by_journal(
+    rules: &Rules,
+    trust: &TrustPolicy,
+    scribe: &Scribe,
+) -> Result<Vec<Problem>, Failure> {
     let tokens = Tokens::default();
     let mut after = None;
     loop {
@@ -301,19 +313,30 @@ async fn gates(rules: &Rules) -> Result<Vec<Problem>, Failure> {
             break;
         }
     }
-    Ok(impossible_gates(&rules.policies, tokens.everybody(scribe.clock().now())))
+    // Whom a provider may vouch for is not known here.
+    let mut problems = match &rules.config.oidc {
+        Some(_) => Vec::new(),
+        None => impossible_gates(&rules.policies, tokens.everybody(scribe.clock().now())),
+    };
+    let registry = Registry::at(rules.config.plugins.clone());
+    let now = scribe.clock().now();
+    let said = |name: &str| registry.open(name, trust, now).ok()?.manifest().replaced_by.clone();
+    let standings = installed_standings(scribe.journal()).await;
+    let standings = standings.map_err(|error| Failure::Usage(chain(&error)))?;
+    problems.extend(out_of_service(&rules.policies, &standings, &rules.config.replacements, said));
+    Ok(problems)
 }
 
 pub(super) async fn run(path: &Path, output: &Output) -> Done {
     local::must_exist(path)?;
     let (problems, failed) = match load(path) {
         Ok(checked) => {
-            let gates = gates(&checked.rules).await.unwrap_or_else(|failure| {
-                output.note(&format!("gates are not measured by the access tokens: {failure}"));
+            let found = by_journal(&checked.rules, &checked.trust).await.unwrap_or_else(|failure| {
+                output.note(&format!("gates and plugins are not measured by the journal: {failure}"));
                 Vec::new()
             });
-            let failed = !gates.is_empty();
-            (gates.into_iter().chain(checked.warnings).collect(), failed)
+            let failed = found.iter().any(Problem::is_error);
+            (found.into_iter().chain(checked.warnings).collect(), failed)
         }
         Err(problems) => (problems, true),
     };

@@ -67,8 +67,8 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             Ok(())
         }
         PluginCommand::Standing { name } => standing::run(&name, Asked::Show, connection, output).await,
-        PluginCommand::Reinstate { name, reason } => {
-            standing::run(&name, Asked::Move(Hand::Reinstate, &reason), connection, output).await
+        PluginCommand::Reinstate { name, reason, canary } => {
+            standing::run(&name, Asked::Move(Hand::Reinstate(canary), &reason), connection, output).await
         }
         PluginCommand::Revoke { name, reason } => {
             standing::run(&name, Asked::Move(Hand::Revoke, &reason), connection, output).await

@@ -36,7 +36,7 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
         }
         RunsCommand::Show { id } => show(&client.get(&format!("/v1/runs/{id}")).await?, output),
         RunsCommand::Why { id } => why(&client.get(&format!("/v1/runs/{id}/why")).await?, output),
-        RunsCommand::Start { runbook, target, input, labels, reason, act } => {
+        RunsCommand::Start { runbook, target, input, labels, reason, act, break_glass } => {
             let body = json!({
                 "runbook": runbook,
                 "target": target,
@@ -44,6 +44,7 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
                 "labels": label_map(&labels)?,
                 "reason": reason,
                 "mode": if act { "act" } else { "plan" },
+                "break_glass": break_glass,
             });
             show(&client.post("/v1/runs", &body).await?, output);
         }
@@ -62,13 +63,18 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
                 output,
             );
         }
-        RunsCommand::Takeover { id, comment } => {
-            let body = json!({ "comment": comment });
+        RunsCommand::Takeover { id, comment, hold } => {
+            let body = json!({ "comment": comment, "hold": hold });
             show(&client.post(&format!("/v1/runs/{id}/takeover"), &body).await?, output);
         }
-        RunsCommand::BreakGlass { id, plan, reason } => {
+        RunsCommand::GiveBack { id, comment } => {
+            let body = json!({ "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/give-back"), &body).await?, output);
+        }
+        RunsCommand::BreakGlass { id, plan, reason, passes } => {
             let path = format!("/v1/runs/{id}/break-glass");
-            show(&client.post(&path, &json!({ "plan": plan, "reason": reason })).await?, output);
+            let body = json!({ "plan": plan, "reason": reason, "passes": passes });
+            show(&client.post(&path, &body).await?, output);
         }
         RunsCommand::Justifications { reviewed, part } => {
             justifications(&client, reviewed, &part, output).await?

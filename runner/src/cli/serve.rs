@@ -119,12 +119,12 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     Ok((App::new(pipeline.clone(), sources, identity), pipeline, journal))
 }
 
-/// A gate that nobody could pass is no reason not to serve: the tokens for it may come later.
+/// A gate that nobody could pass is no reason not to serve: the tokens for it may come later. Neither is a plugin that
+/// is out of service.
 fn warn_of_gates(pipeline: &Pipeline) {
     // Whom a provider may vouch for is not known here.
-    let problems =
-        if pipeline.rules().config.oidc.is_some() { Vec::new() } else { pipeline.impossible_gates() };
-    for problem in problems {
+    let gates = if pipeline.rules().config.oidc.is_some() { Vec::new() } else { pipeline.impossible_gates() };
+    for problem in gates.into_iter().chain(pipeline.out_of_service()) {
         tracing::warn!("{problem}");
     }
 }

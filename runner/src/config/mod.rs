@@ -50,6 +50,8 @@ pub struct Config {
     pub people: BTreeMap<String, Vec<PathBuf>>,
     /// The standing that a new plugin begins with.
     pub initial_standing: Standing,
+    /// What takes the place of plugins that are out of service, by their names.
+    pub replacements: BTreeMap<String, String>,
     /// How standing is counted and lost.
     pub standing: staunch_core::standing::Settings,
     /// The OpenID provider that vouches for people beside the tokens.

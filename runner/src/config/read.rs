@@ -19,10 +19,31 @@ use super::files::read_members;
 use super::resolve::{Environment, Resolver};
 use super::{Config, Grant, Grants, Host, Hosts, OidcConfig, Public, RawSource, Trust, TrustedKey};
 
-const KEYS: [&str; 23] = [
-    "listen", "store", "data", "policies", "plugins", "trust", "standing", "hosts", "sources", "grants",
-    "probes", "secrets", "tls", "log", "queue", "workers", "public", "limits", "groups", "breaker", "people",
-    "drill", "identity",
+const KEYS: [&str; 24] = [
+    "listen",
+    "store",
+    "data",
+    "policies",
+    "plugins",
+    "trust",
+    "standing",
+    "hosts",
+    "sources",
+    "grants",
+    "probes",
+    "secrets",
+    "tls",
+    "log",
+    "queue",
+    "workers",
+    "public",
+    "limits",
+    "groups",
+    "breaker",
+    "people",
+    "drill",
+    "identity",
+    "replacements",
 ];
 const LATER: [&str; 3] = ["connectors", "routes", "retention"];
 
@@ -94,6 +115,7 @@ impl Reading<'_> {
             plugins: self.path(fields, "plugins", "plugins"),
             trust: self.trust(fields),
             initial_standing: standing.initial,
+            replacements: self.replacements(fields),
             standing,
             people: self.people(fields),
             oidc: self.oidc(fields),
@@ -122,6 +144,22 @@ impl Reading<'_> {
             public: self.public(fields),
             warnings: Vec::new(),
         }
+    }
+
+    fn replacements(&mut self, fields: Fields<'_>) -> BTreeMap<String, String> {
+        let Some(node) = fields.get("replacements") else { return BTreeMap::new() };
+        let mut replacements = BTreeMap::new();
+        for entry in self.reader.entries(node, "replacements").entries() {
+            let what = format!("replacements.{}", entry.key);
+            let Some(successor) = self.reader.text(&entry.node, &what) else { continue };
+            if !is_name(successor) || successor == entry.key {
+                let message = format!("{what} must be the name of another plugin, but is {successor:?}");
+                self.reader.error(entry.node.at, message);
+                continue;
+            }
+            replacements.insert(entry.key.clone(), successor.to_owned());
+        }
+        replacements
     }
 
     fn store(&mut self, fields: Fields<'_>) {

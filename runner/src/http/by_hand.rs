@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use staunch_core::policy::{Object, PersonAction};
+use staunch_core::run::Passes;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
@@ -14,23 +15,50 @@ use super::problem::Problem;
 use super::query::Asked;
 use super::runs::{CommentRequest, body, cursor, digest, find, limit, shown};
 use super::shapes::{self, Page, RunShape};
-use crate::pipeline::JustificationQuery;
 use crate::pipeline::views::JustificationId;
+use crate::pipeline::{Broken, JustificationQuery};
+
+/// A takeover.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakeoverRequest {
+    /// What they say.
+    comment: Option<String>,
+    /// Whether the run is kept as it is, to be given back; else it comes to its end.
+    #[serde(default)]
+    hold: bool,
+}
 
 /// Ends a run because a person does it by hand: it does no further effect. Where something was done, the probes say
-/// how it ended.
-#[utoipa::path(post, path = "/v1/runs/{id}/takeover", tag = "runs", request_body = CommentRequest,
+/// how it ended. With `hold`, one that waits or is parked is kept as it is, and can be given back.
+#[utoipa::path(post, path = "/v1/runs/{id}/takeover", tag = "runs", request_body = TakeoverRequest,
     responses((status = 200, body = RunShape), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn takeover(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    request: Result<Json<TakeoverRequest>, JsonRejection>,
+) -> Result<Json<RunShape>, Problem> {
+    let run = find(&app, &caller, &id, PersonAction::TakeOver).await?;
+    let TakeoverRequest { comment, hold } = body(request)?;
+    let run = app.pipeline().take_over(&run.id, caller.0, comment, hold).await?;
+    Ok(Json(shapes::run(&run)))
+}
+
+/// Gives back a run that somebody took over with `hold`: it is planned anew, and asks anew.
+#[utoipa::path(post, path = "/v1/runs/{id}/give-back", tag = "runs", request_body = CommentRequest,
+    responses((status = 200, body = RunShape), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn give_back(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
     request: Result<Json<CommentRequest>, JsonRejection>,
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::TakeOver).await?;
-    let run = app.pipeline().take_over(&run.id, caller.0, body(request)?.comment).await?;
-    Ok(Json(shapes::run(&run)))
+    let run = app.pipeline().give_back(&run.id, caller.0, body(request)?.comment).await?;
+    Ok(Json(shown(&app, &run)))
 }
 
 /// A glass to be broken.
@@ -41,9 +69,13 @@ pub(super) struct GlassRequest {
     plan: String,
     /// Why it cannot wait: a second person reviews it.
     reason: String,
+    /// `freeze` or `quorum`: what is to be passed; whatever of both holds the run when absent.
+    #[schema(value_type = Option<String>)]
+    passes: Option<Passes>,
 }
 
-/// Lets a run act without the approvals that it lacks, for exactly the plan that was shown. Halts hold.
+/// Lets a run act without the approvals that it lacks, for exactly the plan that was shown, and through a change
+/// freeze. Halts, maintenance and silences hold.
 #[utoipa::path(post, path = "/v1/runs/{id}/break-glass", tag = "runs", request_body = GlassRequest,
     responses((status = 200, body = RunShape), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -54,8 +86,9 @@ pub(super) async fn break_glass(
     request: Result<Json<GlassRequest>, JsonRejection>,
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::BreakGlass).await?;
-    let GlassRequest { plan, reason } = body(request)?;
-    let run = app.pipeline().break_glass(&run.id, caller.0, digest(&plan)?, reason).await?;
+    let GlassRequest { plan, reason, passes } = body(request)?;
+    let broken = Broken { plan: digest(&plan)?, reason, only: passes };
+    let run = app.pipeline().break_glass(&run.id, caller.0, broken).await?;
     Ok(Json(shown(&app, &run)))
 }
 

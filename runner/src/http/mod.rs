@@ -173,6 +173,7 @@ fn run_routes() -> OpenApiRouter<App> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::settle))
         .routes(routes!(by_hand::takeover))
+        .routes(routes!(by_hand::give_back))
         .routes(routes!(by_hand::break_glass))
         .routes(routes!(by_hand::justifications))
         .routes(routes!(by_hand::review))

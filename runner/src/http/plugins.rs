@@ -41,6 +41,7 @@ fn shown(plugins: &Plugins, record: &PluginRecord) -> Value {
         "kind": manifest.as_ref().map(|manifest| manifest.kind.as_str()),
         "description": manifest.as_ref().map(|manifest| manifest.description.clone()),
         "effects": manifest.as_ref().map(|manifest| manifest.effects.as_str()),
+        "replaced_by": manifest.as_ref().and_then(|manifest| manifest.replaced_by.clone()),
         "capabilities": manifest.as_ref().map(|manifest| json!(manifest.capabilities)),
         "genuine": loaded.is_ok(),
         "problem": loaded.err().map(|reason| json!(reason)),
@@ -71,9 +72,12 @@ pub(super) async fn show(
     let listing = Listing { keys: [None, Some(name), None], limit: 10, ..Listing::default() };
     let runs = app.pipeline().runs(listing).await?;
     let mut shape = shown(plugins, &record);
-    let report = app.pipeline().standing(&record.name);
+    let mut trust = json!(app.pipeline().standing(&record.name));
+    if let Value::Object(members) = &mut trust {
+        members.insert("observed".to_owned(), json!(app.pipeline().observed(&record.name).await?));
+    }
     if let Value::Object(members) = &mut shape {
-        members.insert("trust".to_owned(), json!(report));
+        members.insert("trust".to_owned(), trust);
         let last = runs.items.iter().map(|run| {
             json!({ "id": run.id, "runbook": run.runbook, "target": run.target, "state": run.state, "outcome": run.outcome })
         });
@@ -153,6 +157,8 @@ pub(super) struct MoveBody {
     #[schema(value_type = String, required)]
     #[serde(default)]
     reason: Value,
+    /// To `automatic`: how many runs need approval still; else as `standing.canary` of the configuration says.
+    canary: Option<u32>,
 }
 
 /// Puts a plugin one step up: from out of the ladder to `observe`, then `approve`, then `automatic`, where its first
@@ -166,7 +172,7 @@ pub(super) async fn reinstate(
     name: Path<String>,
     request: Result<Json<MoveBody>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    by_hand(state, caller, name, request, Hand::Reinstate, PersonAction::Reinstate).await
+    by_hand(state, caller, name, request, Hand::Reinstate(None), PersonAction::Reinstate).await
 }
 
 /// Takes a plugin out of service: what it would do next is not done.
@@ -192,6 +198,14 @@ async fn by_hand(
 ) -> Result<Json<Value>, Problem> {
     let request = body(request)?;
     caller.may(&app, action, Object::System)?;
+    let hand = match (hand, request.canary) {
+        (Hand::Reinstate(_), canary) => Hand::Reinstate(canary),
+        (Hand::Revoke, None) => Hand::Revoke,
+        (Hand::Revoke, Some(_)) => {
+            let detail = "canary: only what is reinstated has runs that need approval first";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail).at("canary"));
+        }
+    };
     let reason = request.reason.as_str().unwrap_or_default();
     let report = app.pipeline().move_plugin(&name, hand, &caller.0.name, reason).await?;
     Ok(Json(json!(report)))

@@ -253,6 +253,9 @@ pub(super) async fn start(
     let (target, labels) = app.pipeline().asked_of(&request);
     let (runbook, target, labels) = (&request.runbook, target.as_deref(), &labels);
     caller.may(&app, PersonAction::Start, Object::Run { runbook, autonomy, target, labels })?;
+    if request.break_glass.is_some() {
+        caller.may(&app, PersonAction::BreakGlass, Object::Run { runbook, autonomy, target, labels })?;
+    }
     let run = app.pipeline().start(caller.0, request).await?;
     Ok((StatusCode::ACCEPTED, Json(shapes::run(&run))))
 }

@@ -69,6 +69,9 @@ pub struct RunShape {
     /// What the approvals are worth now: `{needed, counted, missing, uncounted: [{by, code, message}]}`; `null` while
     /// nobody is asked.
     pub quorum: Option<Value>,
+    /// Who has it in hand: `{by, at}`; `null` while nobody has.
+    #[schema(value_type = Option<Object>)]
+    pub held: Option<Value>,
     /// Every time that somebody broke the glass for it: `{passes, plan, by, at, reason, review}`.
     #[schema(value_type = Vec<Object>)]
     pub glass: Vec<Value>,
@@ -114,6 +117,7 @@ pub fn run(run: &Run) -> RunShape {
         requested_by: run.by.clone(),
         gate: run.ask.as_ref().map(to_json),
         quorum: None,
+        held: run.held.as_ref().map(|held| json!({ "by": held.by, "at": held.at })),
         glass: run.glass.iter().map(to_json).collect(),
         approvals: run.approvals.iter().map(to_json).collect(),
         question: run.question.as_ref().map(to_json),

@@ -42,6 +42,7 @@ pub(super) async fn start(
         mode: request.mode,
         exact: None,
         queues: false,
+        glass: None,
         drill: Some((&alert, &said)),
     };
     begin(shared, runbook, &request).await

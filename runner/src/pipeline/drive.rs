@@ -400,6 +400,12 @@ async fn wait_for_people(
                 end_or_give_up(live, End::because(Outcome::Expired, reason)).await?;
                 return Ok(None);
             }
+            Err(reason) if reason.code == Code::TakenOver => {
+                next = hold::in_hand(shared, live).await?;
+                if next.is_none() {
+                    continue;
+                }
+            }
             Err(_) => {
                 held = false;
                 if state == State::Waiting {
@@ -497,8 +503,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
         live.record(vec![given_up(reason, None, None)], Wait::Durable).await?;
         return Ok(Acted::Done);
     }
-    let now = shared.now();
-    match live.look(|run| gate::permit_resumed(run, now)).await {
+    match live.look(|run| shared.permit_resumed(run)).await {
         Ok(permit) => {
             let run = live.snapshot().await;
             // Its storm, if there was one, was asked about when it was first permitted.
@@ -509,7 +514,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
             }
             act::act(shared, live, permit, Some(resends)).await
         }
-        Err(reason) if reason.code == Code::Expired => {
+        Err(reason) if matches!(reason.code, Code::Expired | Code::Quorum) => {
             act::ask_anew(shared, live, reason, Question::Always).await?;
             Ok(Acted::Parked)
         }

@@ -220,14 +220,38 @@ impl KillSwitch {
     }
 }
 
-/// Looks for the file from time to time, until the daemon drains.
+/// Looks for the file from time to time, until the daemon drains, and writes down when it comes and goes.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let row = shared.scribe.journal().view(views::HALT_FILE, FILE_ID).await;
+    let mut noted = row.ok().flatten().is_some_and(|row| row.state == views::IN_FORCE);
     while !shared.workers.is_closed() {
         ticks.tick().await;
         shared.halts.look();
+        let there = shared.halts.file_there.load(Ordering::Acquire);
+        if there == noted {
+            continue;
+        }
+        // Whatever was let pass before it was seen stands before this in the journal.
+        shared.halts.barrier().await;
+        match shared.scribe.commit(vec![file_line(&shared, there)]).await {
+            Ok(()) => noted = there,
+            // It halts all the same; the next look tries again.
+            Err(error) => tracing::warn!(error = %error, "the halt by file is not in the journal"),
+        }
     }
+}
+
+fn file_line(shared: &Shared, there: bool) -> Line {
+    let fact = if there {
+        let reason = describe(&shared.halts.file).reason;
+        Fact::HaltFileSeen(event::HaltFileSeen {}, Outside::Kept(payload::HaltFileSeen { reason }))
+    } else {
+        Fact::HaltFileGone(event::HaltFileGone {}, Outside::Kept(payload::HaltFileGone {}))
+    };
+    let event = Arc::new(shared.scribe.event(None, None, fact));
+    Line { views: views::halt_file(&event).into_iter().collect(), event }
 }
 
 /// The file, if it is there: for when no daemon can be asked.

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason};
+use staunch_core::gate;
 use staunch_core::permit::PlanPermit;
 use staunch_core::run::{Outcome, Run, State};
 
@@ -136,6 +138,19 @@ pub(super) async fn look_again(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Res
             end_or_give_up(live, End::because(Outcome::Refused, reason)).await
         }
     }
+}
+
+/// Until when a person may have the run in hand; after that nobody gives it back any more, and it comes to its end.
+/// `None`: it did, or nobody has it in hand.
+pub(super) async fn in_hand(shared: &Shared, live: &LiveRun) -> Result<Option<DateTime<Utc>>, Interrupted> {
+    let Some(held) = live.look(|run| run.held.clone()).await else { return Ok(None) };
+    let until = held.at + gate::PARKED_FOR;
+    if shared.now() < until {
+        return Ok(Some(until));
+    }
+    let reason = Reason::new(Code::TakenOver, format!("{} had it in hand and did not give it back", held.by));
+    end_or_give_up(live, End::because(Outcome::Cancelled, reason)).await?;
+    Ok(None)
 }
 
 /// Whether everything in doubt was settled while a halt kept the run parked.

@@ -320,16 +320,30 @@ impl Plugins {
         }
     }
 
-    /// Those of the named plugins that do not run, with their standing.
+    /// Those of the named plugins that do not run, with their standing and what replaces them. `replacements`: what
+    /// operators say of that; else the manifest may.
     pub(super) fn out_of_service<'a>(
         &self,
         names: impl Iterator<Item = &'a str>,
-    ) -> Vec<(String, &'static str)> {
+        replacements: &BTreeMap<String, String>,
+    ) -> Vec<(String, String)> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         names
             .filter_map(|name| {
-                let standing = table.records.get(name)?.record.in_force();
-                standing.autonomy().is_none().then(|| (name.to_owned(), standing.as_str()))
+                let record = table.records.get(name)?;
+                let standing = record.record.in_force();
+                if standing.autonomy().is_some() {
+                    return None;
+                }
+                let loaded = table.loaded.get(&(name.to_owned(), record.digest));
+                let said = loaded.and_then(|loaded| loaded.verified.manifest().replaced_by.as_deref());
+                let successor = replacements.get(name).map(String::as_str).or(said);
+                let standing = standing.as_str();
+                let words = successor.map_or_else(
+                    || standing.to_owned(),
+                    |successor| format!("{standing}, replaced by {successor},"),
+                );
+                Some((name.to_owned(), words))
             })
             .collect()
     }

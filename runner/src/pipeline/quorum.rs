@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staunch_core::decision::{Code, Reason};
 use staunch_core::gate::{self, PersonNow, Quorum, QuorumFacts, RolesNow};
+use staunch_core::id::Digest;
 use staunch_core::permit::ActPermit;
 use staunch_core::policy::{Autonomy, Person, Policies, Position, Problem};
 use staunch_core::run::{Approval, Ask, Run, State};
@@ -29,6 +30,16 @@ impl Shared {
         ask: impl FnOnce(&QuorumFacts<'_>) -> T,
     ) -> Option<T> {
         let policy = self.runbook(&run.runbook).map_or(run.policy, |runbook| self.policy_digest(&runbook));
+        self.with_facts_under(run, policy, people, ask)
+    }
+
+    fn with_facts_under<T>(
+        &self,
+        run: &Run,
+        policy: Digest,
+        people: &BTreeMap<String, PersonNow>,
+        ask: impl FnOnce(&QuorumFacts<'_>) -> T,
+    ) -> Option<T> {
         let signers = self.signers_of(run);
         let facts = QuorumFacts {
             plan: run.plan?,
@@ -50,6 +61,16 @@ impl Shared {
         self.with_quorum_facts(run, &people, |facts| gate::permit_by_quorum(run, now, facts))
             .unwrap_or_else(|| Err(Reason::new(Code::Quorum, "the run has no plan")))
             .map(|(permit, _)| permit)
+    }
+
+    /// The permit of a run that goes on: those who approved it are counted again, under the policy that they approved.
+    ///
+    /// # Errors
+    /// Why it does not go on; when its approval holds no longer, people are asked again.
+    pub(super) fn permit_resumed(&self, run: &Run) -> Result<ActPermit, Reason> {
+        let (people, now) = (self.people_now(), self.now());
+        self.with_facts_under(run, run.policy, &people, |facts| gate::permit_resumed(run, now, facts))
+            .unwrap_or_else(|| Err(Reason::new(Code::Internal, "the run has no plan")))
     }
 
     /// What the approvals of a run are worth now; `None` while nobody is asked.

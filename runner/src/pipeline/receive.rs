@@ -52,6 +52,8 @@ pub(super) struct Batch {
     accepted: Vec<Accepted>,
     new_runs: Vec<NewRun>,
     known: Vec<(Identity, Known)>,
+    /// Firings that had ended and were followed by another one.
+    fired_again: Vec<AlertId>,
     /// Records that this delivery made or changed: a batch may hold the same alert twice.
     pub(super) records: BTreeMap<AlertId, AlertRecord>,
 }
@@ -77,6 +79,8 @@ pub(super) struct Request<'a> {
     pub(super) exact: Option<Digest>,
     /// Whether it waits for its turn behind an unended run of the same runbook at the same target.
     pub(super) queues: bool,
+    /// Why the person who asks passes change freezes, if they do.
+    pub(super) glass: Option<&'a str>,
     /// The synthetic alert of a drill, and that the runbook answers to it.
     pub(super) drill: Option<(&'a Alert, &'a Decision)>,
 }
@@ -151,7 +155,10 @@ impl Batch {
             None => shared.known_before(source, &alert).await?,
         };
         match (identify(&alert, known.as_ref()), known) {
-            (Kind::New, _) => self.new_alert(shared, rules, source, alert, identity)?,
+            (Kind::New, before) => {
+                self.new_alert(shared, rules, source, alert, identity)?;
+                self.fired_again.extend(before.map(|known| known.id));
+            }
             (Kind::Repeat, Some(known)) => self.repeat(shared, rules, alert, &known).await?,
             (Kind::Resolves, Some(known)) => self.resolve(shared, &alert, identity, &known).await?,
             (Kind::AlreadyOver, Some(known)) => {
@@ -306,6 +313,7 @@ impl Batch {
                 exact: None,
                 queues: false,
                 drill: None,
+                glass: None,
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
@@ -321,7 +329,16 @@ impl Batch {
     }
 
     pub(super) async fn finish(mut self, shared: &Arc<Shared>) -> Result<Vec<Accepted>, Refusal> {
-        let lines = std::mem::take(&mut self.lines);
+        let mut lines = std::mem::take(&mut self.lines);
+        for before in std::mem::take(&mut self.fired_again) {
+            match shared.fired_again(&before).await {
+                Ok(more) => lines.extend(more),
+                Err(error) => {
+                    self.give_up(shared);
+                    return Err(error.into());
+                }
+            }
+        }
         // A run that can begin at once has its plan, and its first intent, soon enough to share a wait for the disk.
         let company = self.new_runs.iter().any(|new| matches!(new.place, Place::Now(_)));
         let begun = match shared.scribe.begin(lines, company).await {
@@ -453,8 +470,8 @@ fn admit(
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let reserved = shared.runs.reserve(&runbook.name, target, id);
     let plugins: Vec<&str> = runbook.steps.iter().map(|step| step.plugin.as_str()).collect();
-    let out = shared.plugins.out_of_service(plugins.iter().copied());
-    let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), *word)).collect();
+    let out = shared.plugins.out_of_service(plugins.iter().copied(), &rules.config.replacements);
+    let out: Vec<(&str, &str)> = out.iter().map(|(name, word)| (name.as_str(), word.as_str())).collect();
     let halted = shared.halted(&runbook.name, &plugins, Some(target));
     let subject = Subject {
         labels: request.labels,
@@ -463,7 +480,8 @@ fn admit(
         plugins: &plugins,
         safe: runbook.safe,
     };
-    let windows = shared.windows_over(&subject, request.about().is_some(), None);
+    let windows =
+        shared.windows_over(&subject, request.about().is_some(), request.glass.and(request.by));
     let (labels, mode, drill) = (request.labels, request.mode, request.drill.is_some());
     let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode, drill };
     let limit = shared.limit_of_wish(rules, &wish);

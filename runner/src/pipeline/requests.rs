@@ -16,7 +16,8 @@ use staunch_core::id::Digest;
 use staunch_core::plan::Plan;
 use staunch_core::policy::{Person, Runbook, runbook};
 use staunch_core::record::is_quiet;
-use staunch_core::run::{self, Approval, Mode, Outcome, Run, State};
+use staunch_core::run::{self, Approval, Mode, Outcome, Passes, Run, State};
+use staunch_core::standing::Intervention;
 
 use super::Refusal;
 use super::drills;
@@ -26,8 +27,9 @@ use super::planning;
 use super::quorum::question;
 use super::receive::{Request, new_run};
 use super::rule;
+use super::scribe::Line;
 use super::shared::Shared;
-use super::signed;
+use super::{signed, views};
 use crate::plugin::VerifiedPlugin;
 
 /// A run to be started by hand.
@@ -57,6 +59,8 @@ pub struct StartRequest {
     /// The normalised alert of a drill; one that the runbook's matchers and `labels` demand when absent.
     #[schema(value_type = Option<Object>)]
     pub alert: Option<Alert>,
+    /// Why it cannot wait for the end of the change freeze that covers it: a second person reviews that.
+    pub break_glass: Option<String>,
 }
 
 fn plan_only() -> Mode {
@@ -105,6 +109,15 @@ pub(super) async fn start(
     if request.reason.trim().is_empty() {
         return Err(Refusal::Invalid { field: "reason", message: "a reason is needed".to_owned() });
     }
+    if let Some(reason) = &request.break_glass {
+        let wrong = |message: &str| Refusal::Invalid { field: "break_glass", message: message.to_owned() };
+        if reason.trim().is_empty() {
+            return Err(wrong("a reason is needed"));
+        }
+        if request.mode == Mode::Plan {
+            return Err(wrong("only a run that acts passes a change freeze"));
+        }
+    }
     let Some(runbook) = rules.policies.runbook(&request.runbook).cloned() else {
         let message = format!("there is no runbook {:?}", request.runbook);
         return Err(Refusal::Invalid { field: "runbook", message });
@@ -127,6 +140,7 @@ pub(super) async fn start(
         exact: None,
         queues: false,
         drill: None,
+        glass: request.break_glass.as_deref(),
     };
     begin(shared, &runbook, &request).await
 }
@@ -183,6 +197,7 @@ pub(super) async fn run_plugin(
         exact: Some(digest),
         queues: false,
         drill: None,
+        glass: None,
     };
     begin(shared, &runbook, &request).await
 }
@@ -197,9 +212,30 @@ pub(super) async fn begin(
     if !shared.has_room() {
         return Err(Refusal::QueueFull);
     }
-    let (line, new) = new_run(shared, &rules, runbook, request).map_err(|decisions| refused(&decisions))?;
+    let (line, mut new) =
+        new_run(shared, &rules, runbook, request).map_err(|decisions| refused(&decisions))?;
     let target = new.run.target.clone().unwrap_or_default();
-    if let Err(error) = shared.scribe.commit(vec![line]).await {
+    let mut lines = vec![line];
+    if let (Some(reason), Some(by)) = (request.glass, request.by) {
+        match glass_line(shared, &mut new.run, by, reason) {
+            Ok(line) => lines.push(line),
+            Err(refusal) => {
+                shared.runs.release(&runbook.name, &target, &new.run.id);
+                return Err(refusal);
+            }
+        }
+    }
+    if let Some(by) = request.by.filter(|_| request.mode == Mode::Act) {
+        let how = Intervention::RunAgain;
+        match shared.acted_by_hand(&runbook.name, new.run.target.as_deref(), how, by).await {
+            Ok(more) => lines.extend(more),
+            Err(error) => {
+                shared.runs.release(&runbook.name, &target, &new.run.id);
+                return Err(error.into());
+            }
+        }
+    }
+    if let Err(error) = shared.scribe.commit(lines).await {
         shared.runs.release(&runbook.name, &target, &new.run.id);
         return Err(error.into());
     }
@@ -207,6 +243,24 @@ pub(super) async fn begin(
     let live = shared.live(new.run, new.about);
     shared.launch(live, Start::Fresh(new.permit, new.place));
     Ok(run)
+}
+
+/// What is written down of a glass that was broken to begin a run; `run` is as it is after it.
+fn glass_line(shared: &Shared, run: &mut Run, by: &str, reason: &str) -> Result<Line, Refusal> {
+    if !run.decisions.iter().any(|said| said.code == Code::GlassBroken) {
+        let message = "no change freeze covers the run: there is nothing to pass";
+        return Err(Refusal::Conflict(Reason::new(Code::Window, message)));
+    }
+    let outside = payload::GlassBroken { by: by.to_owned(), reason: reason.to_owned() };
+    let leaf = event::GlassBroken { passes: Passes::Freeze, plan: None };
+    let fact = Fact::GlassBroken(leaf, Outside::Kept(outside));
+    let event = shared.scribe.event(Some(&run.id), None, fact);
+    run.apply(&event).map_err(|error| Refusal::Record(error.into()))?;
+    tracing::error!(
+        run.id = %run.id, person = by,
+        "{by} broke the glass to start run {} in a change freeze: a second person has to review why", run.id
+    );
+    Ok(Line { views: views::of_run(run, &event.fact), event: Arc::new(event) })
 }
 
 fn refused(decisions: &[Decision]) -> Refusal {
@@ -355,7 +409,8 @@ pub(super) async fn replan(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run)
     if !same_question {
         changes.push("the rules ask for other approvals now".to_owned());
     }
-    let ask = if same { run.ask.clone() } else { Some(asked) };
+    // A run that was given back puts its question from the beginning.
+    let ask = if same && run.planned_at.is_some() { run.ask.clone() } else { Some(asked) };
     let fact = planned.fact(ask, ruling.decisions, changes.clone());
     live.record(vec![fact], Wait::Durable).await?;
     if same {
@@ -384,7 +439,8 @@ fn over_by_rule(ruling: &rule::Ruling) -> Option<End> {
 pub(super) async fn decide_again(shared: Arc<Shared>) {
     for live in shared.runs.all() {
         let run = live.snapshot().await;
-        if run.state != State::Waiting {
+        // What somebody has in hand is decided again when it is given back.
+        if run.state != State::Waiting || run.held.is_some() {
             continue;
         }
         match replan(&shared, &live, &run).await {
@@ -487,8 +543,8 @@ pub(super) async fn settle(
 ) -> Result<Run, Refusal> {
     let run = live
         .decide(Wait::Durable, |run| {
-            // What is halted stays parked: it goes on after the release.
-            let goes_on = shared.halted_run(run).is_none();
+            // What is halted stays parked: it goes on after the release; what somebody holds, when it is given back.
+            let goes_on = shared.halted_run(run).is_none() && run.held.is_none();
             settlement(run, person, request, goes_on)
         })
         .await?;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use staunch_core::decision::{Code, Reason};
 use staunch_core::event::{self, Fact, Outside, payload};
-use staunch_core::gate;
 use staunch_core::permit::ActPermit;
 use staunch_core::run::Run;
 
@@ -63,7 +62,7 @@ pub(super) async fn again(
         return end(live, index, reason).await.map(Err);
     }
     let run = live.snapshot().await;
-    match gate::permit_resumed(&run, shared.now()) {
+    match shared.permit_resumed(&run) {
         Ok(permit) => {
             let events = shared.events_of(&run.id).await?;
             let number = u32::try_from(index).unwrap_or(u32::MAX);

@@ -244,6 +244,7 @@ async fn run(
         exact: None,
         queues: schedule.overlap == staunch_core::schedule::Overlap::Queue,
         drill: None,
+        glass: None,
     };
     let (line, new) = match new_run(shared, rules, runbook, &request) {
         Ok(made) => made,

@@ -251,12 +251,13 @@ impl Shared {
         // What is taken back is taken back also when the alert is over, and it counts for no limit.
         let undoes = run.undoes();
         let over = !undoes && self.alert_is_over(live).await;
-        let out = self.plugins.out_of_service(run.steps.iter().map(|step| step.plugin.as_str()));
+        let plugins = run.steps.iter().map(|step| step.plugin.as_str());
+        let out = self.plugins.out_of_service(plugins, &self.rules().config.replacements);
         // A plugin that was deprecated because it does not help is still the one that can take back what it did.
         let out: Vec<(&str, &str)> = out
             .iter()
-            .map(|(name, word)| (name.as_str(), *word))
-            .filter(|(_, word)| !undoes || *word != Trust::Deprecated.as_str())
+            .map(|(name, word)| (name.as_str(), word.as_str()))
+            .filter(|(_, word)| !undoes || !word.starts_with(Trust::Deprecated.as_str()))
             .collect();
         let halted = self.halted_run(&run);
         let windows = self.windows_over_run(&run);

@@ -1,27 +1,30 @@
 //! Standing at work: each plugin version's record, moved down by the ends of its runs and up by people.
 //!
 //! A move is an entry of its own, `plugin-moved`, with the whole record in it. What runs came to since is put
-//! together again from the rows of kind `action`.
+//! together again from the rows of kinds `action` and `intervention`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use staunch_core::event::{self, Fact, Outside, payload};
+use staunch_core::id::RunId;
 use staunch_core::policy::duration;
-use staunch_core::standing::{Cause, Move, MoveError, Report, Settings, outage};
+use staunch_core::standing::{Cause, Intervention, Move, MoveError, Report, Settings, outage};
 
+use super::interventions::InterventionRecord;
 use super::plugins::Plugins;
 use super::scribe::{Line, Scribe};
 use super::shared::{ROWS_AT_ONCE, Shared};
 use super::views::{self, Action, PluginRecord};
 use super::{OpenError, Pipeline, ReadError, Refusal};
-use crate::journal::ViewQuery;
+use crate::journal::{Journal, ViewQuery};
 
 /// What a person does to a plugin's standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hand {
-    /// One step up.
-    Reinstate,
+    /// One step up; to `automatic`, so many runs need approval still as are named, else as the settings say.
+    Reinstate(Option<u32>),
     /// Out of service.
     Revoke,
 }
@@ -69,7 +72,7 @@ pub fn by_hand(
 ) -> Result<(Line, PluginRecord), MoveError> {
     let now = scribe.clock().now();
     let moved = match hand {
-        Hand::Reinstate => record.record.reinstate(settings, now, by, reason)?,
+        Hand::Reinstate(canary) => record.record.reinstate(settings, now, by, reason, canary)?,
         Hand::Revoke => record.record.revoke(now, by, reason)?,
     };
     let moved = moved.clone();
@@ -80,7 +83,11 @@ pub fn by_hand(
 
 /// Counts the end of a run for its plugins: the entries of the moves that it caused.
 pub(super) fn count(plugins: &Plugins, settings: &Settings, scribe: &Scribe, action: &Action) -> Vec<Line> {
-    let moved = plugins.with_records(|records| note(records, settings, action));
+    lines(scribe, &plugins.with_records(|records| note(records, settings, action)))
+}
+
+/// The entries of moves.
+pub(super) fn lines(scribe: &Scribe, moved: &[(PluginRecord, Move)]) -> Vec<Line> {
     let lines = moved.iter().map(|(record, moved)| {
         let to = moved.to.as_str();
         tracing::warn!("plugin {} {} moves down to {to}: {}", record.name, record.version, moved.message);
@@ -108,46 +115,100 @@ fn note(
     moves
 }
 
-impl Shared {
-    /// Counts again what runs came to since their plugins moved last.
-    pub(super) async fn restore_standings(&self) -> Result<(), OpenError> {
-        let settings = self.rules().config.standing;
-        let mut actions = Vec::new();
-        for plugin in self.plugins.records() {
-            let earliest = duration::before(self.now(), settings.within);
-            self.actions_of(&plugin, earliest.max(plugin.installed_at), &mut actions).await?;
-        }
-        actions.sort_by(|a, b| (a.at, &a.run).cmp(&(b.at, &b.run)));
-        actions.dedup_by(|a, b| a.run == b.run);
-        let lines: Vec<Line> =
-            actions.iter().flat_map(|action| count(&self.plugins, &settings, &self.scribe, action)).collect();
-        if !lines.is_empty() {
-            self.scribe.commit(lines).await?;
-        }
-        Ok(())
+/// Counts a run as one that did not fix it, for each plugin for which it counted as one that did.
+pub(super) fn turn(
+    records: &mut HashMap<String, PluginRecord>,
+    settings: &Settings,
+    at: DateTime<Utc>,
+    run: &RunId,
+    how: Intervention,
+) -> Vec<(PluginRecord, Move)> {
+    let mut moves = Vec::new();
+    let names: Vec<String> = records.keys().cloned().collect();
+    for name in names {
+        let outage = outage(settings, at, records.values().map(|known| &known.record));
+        let Some(known) = records.get_mut(&name) else { continue };
+        let Some(moved) = known.record.intervened(settings, at, run, how, outage).cloned() else { continue };
+        known.standing = moved.to;
+        moves.push((known.clone(), moved));
     }
+    moves
+}
 
-    /// A page of what the latest runs of a plugin came to; more of them never count.
-    async fn actions_of(
-        &self,
-        plugin: &PluginRecord,
-        earliest: chrono::DateTime<chrono::Utc>,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), ReadError> {
-        let query = ViewQuery {
-            kind: views::ACTION,
-            state: None,
-            keys: [None, Some(plugin.name.clone()), None],
-            after: None,
-            limit: ROWS_AT_ONCE,
-            newest_first: true,
-        };
-        for row in self.scribe.journal().views(&query).await? {
+/// What happened to the count, as it is read back.
+enum Told {
+    Ended(Action),
+    Intervened(InterventionRecord),
+}
+
+impl Told {
+    fn key(&self) -> (DateTime<Utc>, bool, &RunId) {
+        match self {
+            Self::Ended(action) => (action.at, false, &action.run),
+            Self::Intervened(record) => (record.at, true, &record.run),
+        }
+    }
+}
+
+/// Counts for the plugins what their runs came to since they moved last: the moves that come of it now.
+///
+/// # Errors
+/// When the views cannot be read.
+pub async fn catch_up(
+    journal: &Journal,
+    settings: &Settings,
+    now: DateTime<Utc>,
+    records: &mut HashMap<String, PluginRecord>,
+) -> Result<Vec<(PluginRecord, Move)>, ReadError> {
+    let earliest = duration::before(now, settings.within);
+    let mut told = Vec::new();
+    let newest = |kind, keys| ViewQuery {
+        kind,
+        state: None,
+        keys,
+        after: None,
+        limit: ROWS_AT_ONCE,
+        newest_first: true,
+    };
+    for plugin in records.values() {
+        let earliest = earliest.max(plugin.installed_at);
+        // More of them than a page never count.
+        for row in journal.views(&newest(views::ACTION, [None, Some(plugin.name.clone()), None])).await? {
             let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
             if action.at < earliest {
                 break;
             }
-            actions.push(action);
+            told.push(Told::Ended(action));
+        }
+    }
+    for row in journal.views(&newest(views::INTERVENTION, [None, None, None])).await? {
+        let record: InterventionRecord = views::read(&row.doc).map_err(ReadError::Row)?;
+        if record.at < earliest {
+            break;
+        }
+        told.push(Told::Intervened(record));
+    }
+    told.sort_by(|a, b| a.key().cmp(&b.key()));
+    told.dedup_by(|a, b| a.key() == b.key());
+    // That it was soon enough was found when it happened.
+    let any_time = Settings { fires_again_within: duration::LONGEST, ..*settings };
+    let moves = told.iter().flat_map(|told| match told {
+        Told::Ended(action) => note(records, settings, action),
+        Told::Intervened(record) => turn(records, &any_time, record.at, &record.run, record.how),
+    });
+    Ok(moves.collect())
+}
+
+impl Shared {
+    /// Counts again what runs came to since their plugins moved last.
+    pub(super) async fn restore_standings(&self) -> Result<(), OpenError> {
+        let settings = self.rules().config.standing;
+        let mut records = self.plugins.with_records(|records| records.clone());
+        let moves = catch_up(self.scribe.journal(), &settings, self.now(), &mut records).await?;
+        self.plugins.with_records(|known| *known = records);
+        let lines = lines(&self.scribe, &moves);
+        if !lines.is_empty() {
+            self.scribe.commit(lines).await?;
         }
         Ok(())
     }
@@ -199,6 +260,9 @@ impl Pipeline {
 fn refusal(error: &MoveError) -> Refusal {
     match error {
         MoveError::NoReason => Refusal::Invalid { field: "reason", message: error.to_string() },
+        MoveError::NoCanary(_) | MoveError::CanaryTooLong => {
+            Refusal::Invalid { field: "canary", message: error.to_string() }
+        }
         MoveError::AtTop | MoveError::Revoked => Refusal::Conflict(staunch_core::decision::Reason::new(
             staunch_core::decision::Code::Standing,
             error.to_string(),

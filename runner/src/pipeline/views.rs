@@ -20,6 +20,7 @@ use staunch_core::silence::{Silence, Silences};
 use staunch_core::standing::{Ended, Record, Settings};
 
 use super::breakers::{BreakerRecord, Whose};
+use super::interventions::InterventionRecord;
 use crate::journal::ViewRow;
 use crate::people::TokenRecord;
 
@@ -34,9 +35,13 @@ pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
 
-/// The kind of rows that hold what counts of runs that are over, in the order of their ends: the second key is
-/// the first plugin.
+/// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
+/// plugin, target.
 pub const ACTION: &str = "action";
+
+/// The kind of rows that hold what happened after runs that were thought to have fixed it, in the order of time: the
+/// first key is the run.
+pub const INTERVENTION: &str = "intervention";
 
 /// The kind of rows that hold circuit breakers, as they were when their state changed last: keys are plugin, target.
 pub const BREAKER: &str = "breaker";
@@ -47,6 +52,9 @@ pub const HALT: &str = "halt";
 pub const IN_FORCE: &str = "in-force";
 /// The state of the rows of halts that were released.
 pub const RELEASED: &str = "released";
+
+/// The kind of the row that says whether the file that halts everything was there last.
+pub const HALT_FILE: &str = "halt-file";
 
 /// The kind of rows that hold the reasons for which somebody broke the glass: keys are the runbook and the person.
 pub const JUSTIFICATION: &str = "justification";
@@ -189,10 +197,26 @@ pub fn action(run: &Run) -> Option<ViewRow> {
     Some(ViewRow {
         kind: ACTION,
         id: format!("{:016x}-{}", action.at.timestamp_micros().max(0), run.id),
-        state: String::new(),
-        keys: [None, run.steps.first().map(|step| step.plugin.clone()), None],
+        state: action.outcome.as_str().to_owned(),
+        keys: [
+            Some(run.runbook.clone()),
+            run.steps.first().map(|step| step.plugin.clone()),
+            run.target.clone(),
+        ],
         doc: doc(&action),
     })
+}
+
+/// The row of what happened after a run: the beginning of its id is the time.
+#[must_use]
+pub fn intervention(record: &InterventionRecord) -> ViewRow {
+    ViewRow {
+        kind: INTERVENTION,
+        id: format!("{:016x}-{}", record.at.timestamp_micros().max(0), record.run),
+        state: "noted".to_owned(),
+        keys: [Some(record.run.to_string()), None, None],
+        doc: doc(record),
+    }
 }
 
 /// The row of a circuit breaker.
@@ -274,6 +298,18 @@ pub fn halt(halt: &Halt) -> ViewRow {
         keys: [Some(halt.scope.kind().as_str().to_owned()), halt.scope.name().map(str::to_owned), None],
         doc: doc(halt),
     }
+}
+
+/// The row of the file that halts everything, as an event tells of it.
+#[must_use]
+pub fn halt_file(event: &Event) -> Option<ViewRow> {
+    let state = match event.fact {
+        Fact::HaltFileSeen(..) => IN_FORCE,
+        Fact::HaltFileGone(..) => RELEASED,
+        _ => return None,
+    };
+    let (id, keys) = ("file".to_owned(), [None, None, None]);
+    Some(ViewRow { kind: HALT_FILE, id, state: state.to_owned(), keys, doc: doc(&event.at) })
 }
 
 /// The id of a justification: its run, and which time that the glass was broken.
@@ -398,9 +434,13 @@ impl Fold {
             }
             (Fact::TokenCreated(..) | Fact::TokenRevoked(..), _, _) => self.token(event),
             (Fact::Halted(..) | Fact::HaltReleased(..), _, _) => self.halt(event),
+            (Fact::HaltFileSeen(..) | Fact::HaltFileGone(..), _, _) => halt_file(event).into_iter().collect(),
             (Fact::SilenceCreated(..) | Fact::SilenceExpired(..), _, _) => self.silence(event),
             (Fact::ScheduleSet(..) | Fact::OccurrenceDue(..) | Fact::OccurrenceMissed(..), _, _) => {
                 self.schedule(event)
+            }
+            (Fact::RunIntervened(..), _, _) => {
+                InterventionRecord::of(event).iter().map(intervention).collect()
             }
             (Fact::BreakerChanged(..), _, _) => breaker_changed(event).iter().map(breaker).collect(),
             (Fact::PluginInstalled(..) | Fact::PluginMoved(..), _, _) => self.plugin(event),

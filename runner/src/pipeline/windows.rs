@@ -72,6 +72,11 @@ impl Shared {
 
     /// As [`Shared::windows_over`], for a run that there is.
     pub(super) fn windows_over_run(&self, run: &Run) -> Ruling {
+        self.windows_over_run_for(run, run.passes_freezes())
+    }
+
+    /// As [`Shared::windows_over_run`], if this person broke the glass.
+    pub(super) fn windows_over_run_for(&self, run: &Run, broken_glass: Option<&str>) -> Ruling {
         let plugins: Vec<&str> = run.steps.iter().map(|step| step.plugin.as_str()).collect();
         let subject = Subject {
             labels: &run.labels,
@@ -80,7 +85,7 @@ impl Shared {
             plugins: &plugins,
             safe: self.runbook(&run.runbook).is_some_and(|runbook| runbook.safe),
         };
-        self.windows_over(&subject, run.alert.is_some() || run.drill.is_some(), run.passes_freezes())
+        self.windows_over(&subject, run.alert.is_some() || run.drill.is_some(), broken_glass)
     }
 
     /// When a window opens or closes next, or a silence begins or ends, if any ever does.

@@ -66,6 +66,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// When the release stops being accepted.
     pub expires: Option<DateTime<Utc>>,
+    /// The plugin that takes its place, once it is out of service.
+    pub replaced_by: Option<String>,
     /// What its input must look like.
     pub input: InputSchema,
     /// Of the file's bytes.
@@ -217,7 +219,17 @@ fn read(root: &Table<'_>, digest: Digest) -> Option<Manifest> {
 
 /// The manifest with everything of `[plugin]` but `effects`, and nothing else yet.
 fn identity(plugin: &Table<'_>) -> Option<Manifest> {
-    plugin.only(&["name", "version", "kind", "description", "language", "release", "effects", "expires"]);
+    plugin.only(&[
+        "name",
+        "version",
+        "kind",
+        "description",
+        "language",
+        "release",
+        "effects",
+        "expires",
+        "replaced_by",
+    ]);
     let name = plugin.required_text("name").filter(|name| {
         let valid = is_name(name);
         if !valid {
@@ -235,7 +247,7 @@ fn identity(plugin: &Table<'_>) -> Option<Manifest> {
     if !plugin.has("release") {
         plugin.problem("`plugin.release` is missing: a whole number that counts up with every release");
     }
-    let (version, expires) = (version(plugin), expires(plugin));
+    let (version, expires, replaced_by) = (version(plugin), expires(plugin), replaced_by(plugin));
     let kind = word(plugin, "kind", &PluginKind::WORDS);
     let language = word(plugin, "language", &Language::WORDS);
     let release = plugin.unsigned("release");
@@ -251,6 +263,7 @@ fn identity(plugin: &Table<'_>) -> Option<Manifest> {
         once: BTreeMap::new(),
         limits: Limits::default(),
         expires,
+        replaced_by,
         input: InputSchema::anything(),
         digest: Digest::of(b""),
     })
@@ -265,6 +278,16 @@ fn version(plugin: &Table<'_>) -> Option<semver::Version> {
     semver::Version::parse(text)
         .map_err(|error| plugin.problem_at("version", format!("{text:?} is no semantic version: {error}")))
         .ok()
+}
+
+fn replaced_by(plugin: &Table<'_>) -> Option<String> {
+    let name = plugin.has("replaced_by").then(|| plugin.required_text("replaced_by")).flatten()?;
+    if !is_name(name) || Some(name) == plugin.required_text("name") {
+        let message = format!("{name:?} cannot be what replaces it: the name of another plugin");
+        plugin.problem_at("replaced_by", message);
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 fn expires(plugin: &Table<'_>) -> Option<DateTime<Utc>> {

@@ -110,6 +110,44 @@ fn an_effect_in_doubt_that_may_be_repeated_is_sent_again_with_its_key() {
 }
 
 #[test]
+fn who_approved_and_is_gone_after_a_power_cut_does_not_carry_the_run_on() {
+    let Some(mut stage) = Stage::set("approve") else { return };
+    let pattern = format!("POST http://{}/** idempotent", stage.target.address());
+    stage.home.grants = vec![format!("http-request: {{ http: {{ send: ['{pattern}'] }} }}")];
+    stage.home.configure();
+    stage.target.behave(Behaviour::Hold);
+    let daemon = stage.home.serve();
+    let ada = stage.home.token("ada", "operator");
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    let waiting = daemon.until(&id, "waiting");
+    let _run = daemon.approve(&ada, &waiting).expect(200);
+    until("the request is in flight", SOON, || (stage.target.posts().len() == 1).then_some(()));
+    daemon.kill();
+    let tokens = succeeded(&stage.home.staunch(&["token", "list", "--output", "json"]));
+    let tokens: Value = serde_json::from_str(&tokens).unwrap();
+    let tokens = tokens.as_array().or_else(|| tokens["items"].as_array()).unwrap().clone();
+    let hers = tokens.iter().find(|token| token["name"] == "ada").unwrap();
+    let _gone = succeeded(&stage.home.staunch(&["token", "revoke", hers["id"].as_str().unwrap()]));
+    let daemon = stage.home.serve();
+    let parked = daemon.until(&id, "parked");
+    assert_eq!(parked["reason"]["code"], "quorum", "{parked:#}");
+    assert!(parked["reason"]["message"].as_str().unwrap().contains("ada is no longer known"), "{parked:#}");
+    assert_eq!(stage.target.posts().len(), 1, "nothing is sent on the word of somebody who is gone");
+    stage.target.behave(Behaviour::Recover);
+    // What is in doubt is settled first; then people are asked anew.
+    let settle = json!({ "outcome": "done", "answer": { "status": 200, "headers": [], "body": "" } });
+    let _run = daemon.post(&format!("/v1/runs/{id}/settle"), &settle).expect(200);
+    let parked = until("it asks again", SOON, || {
+        let run = daemon.run(&id);
+        (run["quorum"]["missing"] == 1).then_some(run)
+    });
+    stage.target.set_well(true);
+    let _run = daemon.approve(&stage.home.administrator, &parked).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
+    assert_eq!(stage.target.posts().len(), 1);
+}
+
+#[test]
 fn an_effect_is_sent_three_times_over_all_restarts() {
     let Some(mut stage) = Stage::set("automatic") else { return };
     let pattern = format!("POST http://{}/** idempotent", stage.target.address());

@@ -217,6 +217,47 @@ fn who_breaks_the_glass_owes_a_reason_until_another_has_reviewed_it() {
 }
 
 #[test]
+fn what_a_person_holds_does_nothing_until_it_is_given_back_and_asks_anew() {
+    let Some((stage, daemon)) = gated("{ expires: 5m }") else { return };
+    let (ada, rita) = (stage.home.token("ada", "operator"), stage.home.token("rita", "reader"));
+    let run = waiting(&daemon);
+    let path = |what: &str| format!("/v1/runs/{}/{what}", id(&run));
+    let none = daemon.post_by(&ada, &path("give-back"), &json!({}));
+    assert_eq!((none.status, none.problem().as_str()), (409, "not-waiting"), "{}", none.text());
+    let hold = json!({ "comment": "I look at it", "hold": true });
+    let held = daemon.post_by(&ada, &path("takeover"), &hold).expect(200);
+    assert_eq!((&held["state"], &held["held"]["by"]), (&json!("waiting"), &json!("ada")), "{held:#}");
+    assert_eq!(daemon.approve(&stage.home.administrator, &run).problem(), "taken-over");
+    let glass = json!({ "plan": run["plan"]["digest"], "reason": "now" });
+    assert_eq!(daemon.post(&path("break-glass"), &glass).problem(), "taken-over");
+    assert_eq!(daemon.post(&path("takeover"), &hold).problem(), "taken-over", "one at a time");
+    let entry = daemon.alerts(&[Firing::new(ALERT, "shop-1").from("2026-05-04T10:00:00.000Z")]).remove(0);
+    let _busy = daemon.decision(&entry, "busy");
+    daemon.kill();
+    let daemon = stage.home.serve();
+    assert_eq!(daemon.run(id(&run))["held"]["by"], "ada", "after a power cut, too");
+    assert_eq!(daemon.approve(&stage.home.administrator, &run).problem(), "taken-over");
+    assert_eq!(daemon.post_by(&rita, &path("give-back"), &json!({})).status, 403);
+
+    let url = format!("http://{}", daemon.address());
+    let given = ["runs", "give-back", id(&run), "--comment", "not me", "--url", &url, "--token", &ada];
+    let _given = succeeded(&stage.home.staunch(&given));
+    let again = daemon.run(id(&run));
+    assert_eq!((&again["state"], &again["held"]), (&json!("waiting"), &Value::Null), "{again:#}");
+    assert_eq!(daemon.post_by(&ada, &path("give-back"), &json!({})).status, 409, "once is enough");
+    let _run = daemon.approve(&stage.home.administrator, &again).expect(200);
+    let _run = daemon.outcome(id(&run), "fixed");
+    assert_eq!(stage.target.posts().len(), 1);
+    let kinds = kinds(&daemon, &run);
+    let place =
+        |kind: &str| kinds.iter().position(|known| known == kind).unwrap_or_else(|| panic!("{kinds:?}"));
+    assert!(place("run-taken-over") < place("run-given-back"));
+    let planned = kinds.iter().rposition(|known| known == "run-planned").unwrap();
+    assert!(planned > place("run-given-back"), "it is planned anew: {kinds:?}");
+    assert_eq!(daemon.post_by(&ada, &path("give-back"), &json!({})).status, 409, "it is over");
+}
+
+#[test]
 fn a_signed_approval_is_verified_with_the_persons_own_key_and_kept() {
     let Some(mut stage) = Stage::set_with("approve", "gate: { expires: 5m }\n") else { return };
     for name in ["ada", "ben"] {

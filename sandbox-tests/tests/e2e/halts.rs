@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::stage::{ALERT, Stage};
 
 /// All leaves of the journal, in order.
-fn leaves(daemon: &Daemon) -> Vec<Value> {
+pub(crate) fn leaves(daemon: &Daemon) -> Vec<Value> {
     let mut leaves = Vec::new();
     loop {
         let page = daemon.get(&format!("/v1/audit/entries?from={}&to={}", leaves.len(), u32::MAX)).json();

@@ -8,6 +8,7 @@ use sandbox_tests::installation::succeeded;
 use sandbox_tests::poll::{SOON, until};
 use serde_json::{Value, json};
 
+use super::halts::leaves;
 use super::stage::{ALERT, Stage};
 
 fn listed(daemon: &Daemon) -> Vec<Value> {
@@ -198,6 +199,34 @@ fn the_file_is_a_halt_that_ends_with_the_file() {
     assert_eq!(daemon.delete("/v1/halts/file").status, 404);
     let _run = daemon.approve(&stage.home.administrator, &waiting).expect(200);
     let _run = daemon.outcome(&id, "fixed");
+}
+
+#[test]
+fn the_journal_tells_when_the_file_was_seen_and_when_it_was_gone() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let file = stage.home.path("data/HALT");
+    let told = |daemon: &Daemon, count: usize| {
+        until("the file is in the journal", SOON, || {
+            let kinds: Vec<Value> = leaves(daemon).into_iter().map(|leaf| leaf["kind"].clone()).collect();
+            let of_file =
+                kinds.iter().filter_map(Value::as_str).filter(|kind| kind.starts_with("halt-file-"));
+            let of_file: Vec<String> = of_file.map(str::to_owned).collect();
+            (of_file.len() >= count).then_some(of_file)
+        })
+    };
+    let daemon = stage.home.serve();
+    std::fs::write(&file, "the building burns\n").unwrap();
+    assert_eq!(told(&daemon, 1), ["halt-file-seen"]);
+    daemon.kill();
+    // It was there all the time: nothing new. Then it goes while no daemon looks.
+    let daemon = stage.home.serve();
+    assert_eq!(listed(&daemon).len(), 1);
+    daemon.kill();
+    std::fs::remove_file(&file).unwrap();
+    let daemon = stage.home.serve();
+    assert_eq!(told(&daemon, 2), ["halt-file-seen", "halt-file-gone"]);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(told(&daemon, 3).last().map(String::as_str), Some("halt-file-seen"));
 }
 
 #[test]

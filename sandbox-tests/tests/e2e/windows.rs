@@ -24,6 +24,14 @@ fn window(stage: &Stage, kind: &str, until: DateTime<Utc>, more: &str) {
     std::fs::write(stage.home.path("policies/windows.yaml"), text).unwrap();
 }
 
+/// Lets the daemon load its windows for the so-manieth time.
+fn reload(daemon: &Daemon, times: usize) {
+    daemon.signal(Signal::HUP);
+    until("the windows are loaded again", SOON, || {
+        (daemon.said().matches("policies are loaded again").count() >= times).then_some(())
+    });
+}
+
 /// The one run that an alert gets in time.
 pub(crate) fn run_in_time(daemon: &Daemon, entry: &Value) -> String {
     let path = format!("/v1/alerts/{}", entry["id"].as_str().unwrap());
@@ -131,4 +139,111 @@ fn business_hours_make_people_decide_about_what_would_act_alone() {
     assert_eq!(stage.target.posts().len(), 0);
     let _run = daemon.approve(&stage.home.administrator, &run).expect(200);
     let _run = daemon.outcome(&id, "fixed");
+}
+
+#[test]
+fn a_broken_glass_passes_a_freeze_and_nothing_else() {
+    let Some(stage) = Stage::set("approve") else { return };
+    window(&stage, "freeze", in_seconds(3600), "");
+    let daemon = stage.home.serve();
+    let ada = stage.home.token("ada", "operator");
+    let start = |more: Value| {
+        let mut body = json!({ "runbook": "restart-shop", "target": "shop-1", "labels": { "instance": "shop-1" },
+                               "reason": "the site is down", "mode": "act" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    assert_eq!(daemon.post("/v1/runs", &start(json!({}))).problem(), "window");
+    let glass = json!({ "break_glass": "it cannot wait" });
+    assert_eq!(daemon.post_by(&ada, "/v1/runs", &start(glass.clone())).status, 403, "an operator may not");
+    for wrong in [json!({ "break_glass": " " }), json!({ "break_glass": "r", "mode": "plan" })] {
+        let answer = daemon.post("/v1/runs", &start(wrong));
+        assert_eq!(
+            (answer.status, &answer.json()["field"]),
+            (422, &json!("break_glass")),
+            "{}",
+            answer.text()
+        );
+    }
+    let run = daemon.post("/v1/runs", &start(glass.clone())).expect(202);
+    let id = run["id"].as_str().unwrap();
+    // It passes the freeze; what its gate wants is asked for all the same.
+    let waiting = daemon.until(id, "waiting");
+    assert_eq!(
+        (&waiting["glass"][0]["passes"], &waiting["glass"][0]["by"]),
+        (&json!("freeze"), &json!("administrator"))
+    );
+    let owed = daemon.get("/v1/justifications").expect(200);
+    assert_eq!(owed["items"][0]["run"], id, "{owed:#}");
+    let _run = daemon.approve(&ada, &waiting).expect(200);
+    let _run = daemon.outcome(id, "fixed");
+    assert_eq!(stage.target.posts().len(), 1);
+    let second = stage.home.token("root", "administrator");
+    let review = format!("/v1/justifications/{id}/review");
+    let _seen = daemon.post_by(&second, &review, &json!({ "comment": "it was down" })).expect(200);
+    assert_eq!(daemon.get("/v1/justifications").expect(200)["items"], json!([]));
+
+    // Maintenance is not passed so, and without a freeze there is nothing to pass.
+    window(&stage, "maintenance", in_seconds(3600), "");
+    reload(&daemon, 1);
+    let refused = daemon.post("/v1/runs", &start(glass.clone()));
+    assert_eq!(refused.problem(), "window");
+    assert!(refused.text().contains("maintenance"), "{}", refused.text());
+    std::fs::remove_file(stage.home.path("policies/windows.yaml")).unwrap();
+    reload(&daemon, 2);
+    let nothing = daemon.post("/v1/runs", &start(glass));
+    assert!(
+        nothing.status == 409 && nothing.text().contains("there is nothing to pass"),
+        "{}",
+        nothing.text()
+    );
+    assert_eq!(stage.target.posts().len(), 1);
+}
+
+#[test]
+fn a_run_that_waits_when_a_freeze_begins_passes_it_by_a_broken_glass() {
+    let Some(stage) = Stage::set("approve") else { return };
+    let daemon = stage.home.serve();
+    let (ada, root) = (stage.home.token("ada", "operator"), stage.home.token("root", "administrator"));
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-1"));
+    let waiting = daemon.until(&id, "waiting");
+    let path = format!("/v1/runs/{id}/break-glass");
+    let glass = |passes: Value| json!({ "plan": waiting["plan"]["digest"], "reason": "the site is down", "passes": passes });
+    let nothing = daemon.post_by(&root, &path, &glass(json!("freeze")));
+    assert_eq!((nothing.status, nothing.problem().as_str()), (409, "window"), "{}", nothing.text());
+    window(&stage, "freeze", in_seconds(3600), "");
+    reload(&daemon, 1);
+    assert_eq!(daemon.approve(&ada, &waiting).problem(), "window");
+    assert_eq!(daemon.post_by(&ada, &path, &glass(json!("freeze"))).status, 403);
+    let only = daemon.post_by(&root, &path, &glass(json!("quorum")));
+    assert_eq!(only.problem(), "window", "the approvals alone do not pass the freeze");
+    assert_eq!(daemon.post_by(&root, &path, &glass(json!("everything"))).status, 422);
+    let passed = daemon.post_by(&root, &path, &glass(json!("freeze"))).expect(200);
+    assert_eq!(
+        (&passed["state"], &passed["glass"][0]["passes"]),
+        (&json!("waiting"), &json!("freeze")),
+        "{passed:#}"
+    );
+    // The gate still wants somebody; the rules have changed, so the plan is made anew, and is the same.
+    let _run = daemon.approve(&ada, &daemon.run(&id)).expect(200);
+    let _run = daemon.outcome(&id, "fixed");
+    let owed = daemon.get("/v1/justifications").expect(200);
+    assert_eq!(owed["items"][0]["run"], id.as_str(), "{owed:#}");
+
+    // Both at once.
+    stage.target.set_well(false);
+    std::fs::remove_file(stage.home.path("policies/windows.yaml")).unwrap();
+    reload(&daemon, 2);
+    let id = daemon.run_of(&Firing::new(ALERT, "shop-2"));
+    let waiting = daemon.until(&id, "waiting");
+    window(&stage, "freeze", in_seconds(3600), "");
+    reload(&daemon, 3);
+    assert_eq!(daemon.approve(&ada, &waiting).problem(), "window");
+    let body = json!({ "plan": waiting["plan"]["digest"], "reason": "the site is down" });
+    let _run = daemon.post_by(&root, &format!("/v1/runs/{id}/break-glass"), &body).expect(200);
+    let fixed = daemon.outcome(&id, "fixed");
+    let passes: Vec<&Value> =
+        fixed["glass"].as_array().unwrap().iter().map(|glass| &glass["passes"]).collect();
+    assert_eq!(passes, [&json!("freeze"), &json!("quorum")]);
+    assert_eq!(stage.target.posts().len(), 2);
 }

@@ -293,6 +293,7 @@ fn waiting() -> Run {
         parked_at: None,
         approved: false,
         approved_until: None,
+        granted_by: None,
         question: None,
         baseline: None,
         decisions: Vec::new(),

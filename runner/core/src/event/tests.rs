@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::id::AlertId;
 
 fn sample() -> Event {
     Event {
@@ -100,7 +101,7 @@ fn an_intent_reads_with_and_without_what_was_before() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 13] = [
+const GOLDEN: [(&str, &str); 16] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -129,6 +130,9 @@ const GOLDEN: [(&str, &str); 13] = [
         r#"{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","from":"approve","to":"revoked","cause":"revoked","runs":[]}"#,
         r#"{"message":"m","by":"ada","record":{"plugin":"p","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","standing":"revoked","since":"2026-01-31T03:00:00Z","runs":[],"moves":[],"canary":0,"latest":"2026-01-31T03:00:00Z"}}"#,
     ),
+    (r#"{"how":"fired-again"}"#, r#"{"by":null}"#),
+    ("{}", r#"{"reason":"it makes things worse"}"#),
+    ("{}", ""),
 ];
 
 #[test]
@@ -147,6 +151,9 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "schedule-set",
         "breaker-changed",
         "plugin-moved",
+        "run-intervened",
+        "halt-file-seen",
+        "halt-file-gone",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::limit::{LimitName, Refusal};
-use crate::run::{Approval, Ask, State};
+use crate::run::{Approval, Ask, Granted, State};
 
 pub(super) fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
@@ -65,6 +65,7 @@ pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         parked_at: None,
         approved: false,
         approved_until: None,
+        granted_by: None,
         question: None,
         baseline: None,
         decisions: Vec::new(),
@@ -98,15 +99,43 @@ fn a_run_never_permitted_is_not_permitted_again() {
 fn a_run_is_taken_up_again_only_while_its_approval_holds() {
     let mut run = waiting(1, &[]);
     run.started_at = Some(at(5));
+    let people = people(&[]);
+    let facts = facts(&people);
     assert!(
-        permit_resumed(&run, at(1_000)).is_ok_and(|permit| !permit.approved()),
+        permit_resumed(&run, at(1_000), &facts).is_ok_and(|permit| !permit.approved()),
         "nobody had to approve it"
     );
     (run.approved, run.approved_until) = (true, Some(at(100)));
-    assert!(permit_resumed(&run, at(99)).is_ok_and(|permit| permit.approved()));
-    assert_eq!(permit_resumed(&run, at(100)).unwrap_err().code, Code::Expired);
+    assert!(permit_resumed(&run, at(99), &facts).is_ok_and(|permit| permit.approved()));
+    assert_eq!(permit_resumed(&run, at(100), &facts).unwrap_err().code, Code::Expired);
     run.ended_at = Some(at(6));
-    assert_eq!(permit_resumed(&run, at(99)).unwrap_err().code, Code::Internal);
+    assert_eq!(permit_resumed(&run, at(99), &facts).unwrap_err().code, Code::Internal);
+}
+
+#[test]
+fn a_run_is_taken_up_again_only_while_those_who_approved_it_count() {
+    let mut run = waiting(2, &[("ada", plan()), ("ben", plan())]);
+    (run.approved, run.approved_until, run.started_at) = (true, Some(at(100)), Some(at(5)));
+    run.granted_by = run.ask.take().map(|ask| Granted { ask, approvals: std::mem::take(&mut run.approvals) });
+    let both = people(&["ada", "ben"]);
+    assert!(permit_resumed(&run, at(50), &facts(&both)).is_ok_and(|permit| permit.approved()));
+    let one = people(&["ada"]);
+    let missing = permit_resumed(&run, at(50), &facts(&one)).unwrap_err();
+    assert_eq!(missing.code, Code::Quorum);
+    assert!(missing.message.contains("ben is no longer known here"), "{missing}");
+}
+
+/// These people, all of them operators.
+fn people(names: &[&str]) -> BTreeMap<String, PersonNow> {
+    let operator = |name: &str| {
+        let roles = RolesNow::Known(["operator".to_owned()].into());
+        (name.to_owned(), PersonNow { person: name.to_owned(), roles })
+    };
+    names.iter().copied().map(operator).collect()
+}
+
+fn facts(people: &BTreeMap<String, PersonNow>) -> QuorumFacts<'_> {
+    QuorumFacts { plan: plan(), policy: Digest::of(b""), starter: None, signers: &[], releasers: &[], people }
 }
 
 #[test]

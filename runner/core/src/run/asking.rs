@@ -109,3 +109,12 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<serde_json::Value>,
 }
+
+/// Under what people let a run act: counted again when it goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Granted {
+    /// What they were asked.
+    pub ask: Ask,
+    /// What they answered.
+    pub approvals: Vec<Approval>,
+}

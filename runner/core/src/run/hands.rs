@@ -90,6 +90,8 @@ impl Run {
                     glass.review.is_none() && outside.get().is_none_or(|review| review.by != glass.by)
                 })
             }
+            // It stays as it ended: what changes is how it counts.
+            Fact::RunIntervened(..) => over,
             _ => false,
         }
     }

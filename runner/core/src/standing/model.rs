@@ -200,7 +200,8 @@ impl StateMachineTest for StandingTest {
                 }
             }
             Step::Reinstate => {
-                let moved = real.record.reinstate(&settings(), now, "ada", "because").map(|moved| moved.to);
+                let moved =
+                    real.record.reinstate(&settings(), now, "ada", "because", None).map(|moved| moved.to);
                 match moved {
                     Ok(to) => assert_eq!(to.rank(), before.rank().max(1) + 1, "one step"),
                     Err(error) => assert_eq!((error, before), (MoveError::AtTop, Standing::Automatic)),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::settings::MOST_RUNS;
 use crate::id::RunId;
 use crate::policy::facts::Standing;
 
@@ -68,6 +69,12 @@ pub enum MoveError {
     /// It is out of service by a person's hand already.
     #[error("it is revoked already")]
     Revoked,
+    /// First runs that need approval were asked for where every run needs it.
+    #[error("the next step up is {}, where every run needs approval or does nothing; a canary is for automatic", .0.as_str())]
+    NoCanary(Standing),
+    /// More first runs than are counted.
+    #[error("a canary is from 0 to {MOST_RUNS} runs")]
+    CanaryTooLong,
 }
 
 pub(super) fn step_down(standing: Standing) -> Option<Standing> {

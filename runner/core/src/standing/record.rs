@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::count::{Class, Ended, Intervention, classify};
 use super::moves::{Cause, MOST_MOVES, Move, MoveError, step_down, why};
-use super::settings::Settings;
+use super::settings::{MOST_RUNS, Settings};
 use super::wilson::{Interval, interval};
 use crate::id::{Digest, RunId};
 use crate::policy::duration;
@@ -42,6 +42,11 @@ impl Counted {
 
     pub(super) fn counts(&self) -> bool {
         self.class.counts() && !self.excused && !self.past
+    }
+
+    fn would_turn(&self, settings: &Settings, now: DateTime<Utc>, run: &RunId) -> bool {
+        let earliest = duration::before(now, settings.fires_again_within);
+        self.run == *run && self.is_good() && !self.past && self.at >= earliest
     }
 }
 
@@ -159,6 +164,13 @@ impl Record {
         self.judge(settings, now, outage)
     }
 
+    /// Whether what happens now, after a run, would turn its `fixed` into a `not-fixed`.
+    #[must_use]
+    pub fn would_turn(&self, settings: &Settings, now: DateTime<Utc>, run: &RunId) -> bool {
+        let now = self.latest.max(now);
+        self.runs.iter().any(|known| known.would_turn(settings, now, run))
+    }
+
     /// Notes what happened after a run: if it was counted as `fixed` and ended not too long ago, it no longer is.
     pub fn intervened(
         &mut self,
@@ -169,12 +181,7 @@ impl Record {
         outage: bool,
     ) -> Option<&Move> {
         let now = self.tick(now);
-        let earliest = duration::before(now, settings.fires_again_within);
-        let turned =
-            self.runs.iter_mut().find(|known| known.run == *run && known.is_good() && !known.past)?;
-        if turned.at < earliest {
-            return None;
-        }
+        let turned = self.runs.iter_mut().find(|known| known.would_turn(settings, now, run))?;
         turned.intervention = Some(how);
         turned.excused = outage;
         self.judge(settings, now, outage)
@@ -263,16 +270,17 @@ impl Record {
     }
 
     /// One step up, by a person: back to `observe` from out of the ladder, then `approve`, then `automatic`, where
-    /// its first runs need approval still.
+    /// its first runs need approval still: so many as the person says, else as the settings do.
     ///
     /// # Errors
-    /// When there is no reason, or no higher step.
+    /// When there is no reason, or no higher step; when runs are to need approval that need it anyway.
     pub fn reinstate(
         &mut self,
         settings: &Settings,
         now: DateTime<Utc>,
         by: &str,
         reason: &str,
+        canary: Option<u32>,
     ) -> Result<&Move, MoveError> {
         let message = why(reason)?;
         let to = match self.standing {
@@ -281,9 +289,17 @@ impl Record {
             Standing::Approve => Standing::Automatic,
             Standing::Automatic => return Err(MoveError::AtTop),
         };
+        if let Some(canary) = canary {
+            if canary > MOST_RUNS {
+                return Err(MoveError::CanaryTooLong);
+            }
+            if to != Standing::Automatic {
+                return Err(MoveError::NoCanary(to));
+            }
+        }
         let now = self.tick(now);
         self.go(now, to, Cause::Reinstated, message, Some(by.to_owned()), Vec::new());
-        self.canary = if to == Standing::Automatic { settings.canary } else { 0 };
+        self.canary = if to == Standing::Automatic { canary.unwrap_or(settings.canary) } else { 0 };
         Ok(self.moves.back().expect("a move was just put there"))
     }
 

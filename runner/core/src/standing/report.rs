@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::count::Class;
+use super::count::{Class, Intervention};
 use super::moves::Move;
 use super::record::{Counted, Record};
 use super::settings::Settings;
 use super::wilson::{Interval, interval};
-use crate::id::Digest;
+use crate::id::{Digest, RunId};
 use crate::policy::duration;
 use crate::policy::facts::Standing;
 
@@ -35,6 +35,8 @@ pub struct Report {
     pub fixed: u32,
     /// Those that did not, also because a person had to step in.
     pub not_fixed: u32,
+    /// Those of them that had fixed it until a person had to step in, or the alert fired again.
+    pub intervened: Vec<Intervened>,
     /// Those in which the plugin trapped.
     pub trapped: u32,
     /// Those of which nobody can tell. Not counted.
@@ -43,6 +45,17 @@ pub struct Report {
     pub excused: u32,
     /// Its moves, newest first.
     pub moves: Vec<Move>,
+}
+
+/// A run that was thought to have fixed it, and what happened after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Intervened {
+    /// The run.
+    pub run: RunId,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// What happened.
+    pub how: Intervention,
 }
 
 impl Record {
@@ -69,10 +82,20 @@ impl Record {
             sample,
             fixed,
             not_fixed: sample.saturating_sub(fixed).saturating_sub(trapped),
+            intervened: self
+                .runs
+                .iter()
+                .filter(|run| run.counts() && run.at > start)
+                .filter_map(turned)
+                .collect(),
             trapped,
             unknown: count(&|run| run.class == Class::Unknown),
             excused: count(&|run| run.excused),
             moves: self.moves.iter().rev().cloned().collect(),
         }
     }
+}
+
+fn turned(run: &Counted) -> Option<Intervened> {
+    Some(Intervened { run: run.run.clone(), at: run.at, how: run.intervention? })
 }

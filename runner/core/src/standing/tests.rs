@@ -92,7 +92,7 @@ fn the_third_demotion_in_ninety_days_deprecates() {
     for (demotion, day) in [(1, 1), (2, 30)] {
         let moves = note(&mut record, demotion * 100, day * DAY, &mixed(5, 5));
         assert_eq!((moves[0].to, moves[0].cause), (Standing::Approve, Cause::Rate));
-        record.reinstate(&settings, at(day * DAY + 20), "ada", "fixed the unit").unwrap();
+        record.reinstate(&settings, at(day * DAY + 20), "ada", "fixed the unit", None).unwrap();
     }
     let mut late = record.clone();
     let moves = note(&mut record, 300, 80 * DAY, &mixed(5, 5));
@@ -191,6 +191,21 @@ fn an_intervention_turns_fixed_into_not_fixed() {
 }
 
 #[test]
+fn what_an_intervention_turned_is_shown_with_how() {
+    let settings = Settings::default();
+    let mut record = record(Standing::Automatic);
+    note(&mut record, 1, 1, &mixed(3, 0));
+    assert!(record.would_turn(&settings, at(10), &run(2)));
+    assert_eq!(record.intervened(&settings, at(10), &run(2), Intervention::RunAgain, false), None);
+    assert!(!record.would_turn(&settings, at(10), &run(2)), "once is enough");
+    assert!(!record.would_turn(&settings, at(70), &run(3)), "too late");
+    let report = record.report(&settings, at(10));
+    assert_eq!((report.fixed, report.not_fixed), (2, 1));
+    let wanted = [Intervened { run: run(2), at: at(2), how: Intervention::RunAgain }];
+    assert_eq!(report.intervened, wanted);
+}
+
+#[test]
 fn nobody_is_demoted_while_most_plugins_fail() {
     let settings = Settings::default();
     let mut records: Vec<Record> = (0..4).map(|_| record(Standing::Automatic)).collect();
@@ -215,25 +230,41 @@ fn a_person_reinstates_one_step_at_a_time_with_a_reason() {
     let settings = Settings::default();
     let mut record = record(Standing::Automatic);
     note(&mut record, 1, 1, &mixed(0, 10));
-    assert_eq!(record.reinstate(&settings, at(20), "ada", " "), Err(MoveError::NoReason));
+    assert_eq!(record.reinstate(&settings, at(20), "ada", " ", None), Err(MoveError::NoReason));
     for to in [Standing::Observe, Standing::Approve, Standing::Automatic] {
-        let moved = record.reinstate(&settings, at(20), "ada", "works again").unwrap();
+        let moved = record.reinstate(&settings, at(20), "ada", "works again", None).unwrap();
         assert_eq!((moved.to, moved.cause, moved.by.as_deref()), (to, Cause::Reinstated, Some("ada")));
         assert_eq!(moved.message, "works again");
     }
-    assert_eq!(record.reinstate(&settings, at(20), "ada", "more"), Err(MoveError::AtTop));
+    assert_eq!(record.reinstate(&settings, at(20), "ada", "more", None), Err(MoveError::AtTop));
 }
 
 #[test]
 fn the_first_runs_after_a_reinstatement_to_automatic_need_approval() {
     let settings = Settings::default();
     let mut record = record(Standing::Approve);
-    record.reinstate(&settings, at(1), "ada", "works again").unwrap();
+    record.reinstate(&settings, at(1), "ada", "works again", None).unwrap();
     assert_eq!((record.standing(), record.in_force()), (Standing::Automatic, Standing::Approve));
     note(&mut record, 1, 2, &[Outcome::Fixed, Outcome::Unknown, Outcome::Cancelled, Outcome::Fixed]);
     assert_eq!((record.in_force(), record.report(&settings, at(9)).canary), (Standing::Approve, 1));
     note(&mut record, 10, 10, &[Outcome::Fixed]);
     assert_eq!(record.in_force(), Standing::Automatic);
+}
+
+#[test]
+fn a_person_says_how_many_runs_need_approval_first() {
+    let settings = Settings::default();
+    for (canary, wanted) in [(None, 3), (Some(0), 0), (Some(7), 7)] {
+        let mut record = record(Standing::Approve);
+        record.reinstate(&settings, at(1), "ada", "works again", canary).unwrap();
+        assert_eq!(record.report(&settings, at(1)).canary, wanted);
+    }
+    let mut record = record(Standing::Observe);
+    let none = record.reinstate(&settings, at(1), "ada", "works again", Some(2));
+    assert_eq!(none, Err(MoveError::NoCanary(Standing::Approve)), "every run needs approval there");
+    let long = record.reinstate(&settings, at(1), "ada", "works again", Some(1_001));
+    assert_eq!(long, Err(MoveError::CanaryTooLong));
+    assert_eq!(record.standing(), Standing::Observe);
 }
 
 #[test]
@@ -244,7 +275,7 @@ fn revoking_needs_a_reason_and_ends_everything() {
     record.revoke(at(1), "ada", "key leaked").unwrap();
     assert_eq!(record.revoke(at(2), "ada", "again"), Err(MoveError::Revoked));
     assert_eq!(note(&mut record, 1, 3, &mixed(0, 20)), []);
-    assert_eq!(record.reinstate(&settings, at(30), "bo", "new key").unwrap().to, Standing::Observe);
+    assert_eq!(record.reinstate(&settings, at(30), "bo", "new key", None).unwrap().to, Standing::Observe);
 }
 
 #[test]

@@ -118,6 +118,21 @@ fn refuses_each_broken_rule_with_its_place() {
 }
 
 #[test]
+fn names_the_plugin_that_takes_its_place() {
+    assert_eq!(parse(GOOD).unwrap().replaced_by, None);
+    let with =
+        |name: &str| parse(&GOOD.replacen("release = 7", &format!("release = 7\nreplaced_by = {name}"), 1));
+    assert_eq!(with("\"better\"").unwrap().replaced_by.as_deref(), Some("better"));
+    for wrong in ["\"restart-service\"", "\"No Name\"", "\"\""] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(
+            error.contains("plugin.toml:8:15: ") && error.contains("the name of another plugin"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn refuses_requests_for_what_everyone_has() {
     let error = parse(
         &GOOD

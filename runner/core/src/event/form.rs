@@ -1,11 +1,33 @@
-//! A leaf on its way into bytes and back.
+//! An event as bytes: the leaf, and what commits it to its payload.
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, EventError, MAX_LEAF, VERSION};
+use super::{EventError, Fact};
 use crate::id::{AlertId, Digest, RunId};
+
+/// Version of the leaves written now.
+pub const VERSION: u32 = 1;
+
+/// The member of a leaf that commits to its payload.
+pub const PAYLOAD_MEMBER: &str = "payload";
+
+/// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
+pub const MAX_LEAF: usize = 65_535;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The run that it belongs to.
+    pub run: Option<RunId>,
+    /// The alert that it belongs to.
+    pub alert: Option<AlertId>,
+    /// What.
+    pub fact: Fact,
+}
 
 /// An event as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +36,6 @@ pub struct Encoded {
     pub leaf: Vec<u8>,
     /// Salt and payload.
     pub payload: Option<([u8; 16], Vec<u8>)>,
-}
-
-/// The commitment to a payload.
-#[must_use]
-pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
-    Digest::of_parts(&[salt, bytes])
 }
 
 #[derive(Serialize)]
@@ -45,6 +61,12 @@ pub(super) struct LeafIn<'a> {
     #[serde(borrow)]
     pub(super) fact: &'a serde_json::value::RawValue,
     pub(super) payload: Option<Digest>,
+}
+
+/// The commitment to a payload.
+#[must_use]
+pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
+    Digest::of_parts(&[salt, bytes])
 }
 
 pub(super) fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
