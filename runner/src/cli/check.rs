@@ -56,14 +56,13 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         note(found);
         TrustPolicy { keys: Vec::new(), threshold: 1 }
     });
-    let roots = roots(&config).unwrap_or_else(|found| {
-        note(found);
-        Vec::new()
-    });
-    let identity = identity(&config, &roots).unwrap_or_else(|problem| {
-        note(vec![problem]);
-        None
-    });
+    let (roots, identity) = match roots(&config).and_then(|roots| Ok((identity(&config, &roots)?, roots))) {
+        Ok((identity, roots)) => (roots, identity),
+        Err(found) => {
+            note(found);
+            (Vec::new(), None)
+        }
+    };
     let (policies, digest) = match policies(&config.policies) {
         Ok((policies, digest)) => (Some(policies), digest),
         Err(found) => {
@@ -72,8 +71,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
         }
     };
     if let Some(policies) = &policies {
-        note(policies.warnings().to_vec());
-        note(policies.run_cases().into_iter().filter_map(|result| result.problem).collect());
+        note(of_policies(policies));
         note(plugins(&config, policies, &trust));
         note(check_groups(policies.routing().runbooks(), &config.groups));
     }
@@ -114,14 +112,17 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     }
 }
 
+/// What policies that could be read are warned of, and which of their cases do not come as expected.
+fn of_policies(policies: &Policies) -> Vec<Problem> {
+    let cases = policies.run_cases().into_iter().filter_map(|result| result.problem);
+    policies.warnings().iter().cloned().chain(cases).collect()
+}
+
 /// What is wrong with the policies beside a configuration that is wrong: one look finds both.
 fn with_policies(path: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
     if let Some(folder) = Config::policies_beside(path) {
         match policies(&folder) {
-            Ok((policies, _)) => {
-                problems.extend(policies.warnings().to_vec());
-                problems.extend(policies.run_cases().into_iter().filter_map(|result| result.problem));
-            }
+            Ok((policies, _)) => problems.extend(of_policies(&policies)),
             Err(found) => problems.extend(found),
         }
     }
@@ -139,9 +140,9 @@ pub(super) fn policies(folder: &Path) -> Result<(Policies, Digest), Vec<Problem>
 }
 
 /// Who vouches for people beside the tokens.
-fn identity(config: &Config, roots: &[Root]) -> Result<Option<Arc<Oidc>>, Problem> {
+fn identity(config: &Config, roots: &[Root]) -> Result<Option<Arc<Oidc>>, Vec<Problem>> {
     let Some(oidc) = &config.oidc else { return Ok(None) };
-    let wrong = |message: String| config.problem(oidc.at, format!("identity.oidc: {message}"));
+    let wrong = |message: String| vec![config.problem(oidc.at, format!("identity.oidc: {message}"))];
     check_address(&oidc.issuer).map_err(|message| wrong(format!("issuer: {message}")))?;
     let settings = OidcSettings {
         issuer: oidc.issuer.clone(),

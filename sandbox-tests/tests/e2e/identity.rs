@@ -1,4 +1,4 @@
-//! People whom an OpenID provider vouches for, against a provider that we did not write: `oidc-provider-mock` of PyPI.
+//! People whom an OpenID provider vouches for, against one that we did not write: `oidc-provider-mock`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -148,8 +148,7 @@ fn a_token_that_is_not_for_here_is_refused_with_the_reason_and_without_the_token
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let none = format!("{}.{payload}.", part(json!({ "alg": "none" })));
     let hmac = format!("{}.{payload}.{signature}", part(json!({ "alg": "HS256" })));
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
-    let mut root = claims.clone();
+    let mut root: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     root["sub"] = json!("root");
     for (token, wanted) in [
         (provider.token("ada", "another"), "another audience"),

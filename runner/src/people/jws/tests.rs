@@ -8,7 +8,6 @@ use super::super::jwks::KeySet;
 use super::*;
 
 /// A file of published vectors; `None`, with a visible skip, where they are not there.
-#[expect(clippy::disallowed_methods, reason = "where the vectors are is said by the environment")]
 fn vectors(name: &str) -> Option<Value> {
     let root = std::env::var_os("STAUNCH_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
