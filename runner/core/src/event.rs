@@ -181,7 +181,7 @@ facts! {
             flow: Flow,
             /// The synthetic alert of a drill.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            drill: Option<Alert>,
+            drill: Option<Box<Alert>>,
         }
     }
     /// The run is planned now.

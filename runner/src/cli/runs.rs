@@ -17,22 +17,23 @@ use crate::clock::Clock;
 use crate::keys;
 use crate::pipeline::sign_approval;
 
+/// What a listing of runs shows.
+const COLUMNS: [(&str, &str); 7] = [
+    ("ID", "/id"),
+    ("RUNBOOK", "/runbook"),
+    ("TARGET", "/target"),
+    ("STATE", "/state"),
+    ("OUTCOME", "/outcome"),
+    ("REASON", "/reason/code"),
+    ("CREATED", "/created_at"),
+];
+
 pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output) -> Done {
     let client = Client::new(connection)?;
     match args.command {
         RunsCommand::List { state, runbook, plugin, target, part } => {
             let filters = [("state", state), ("runbook", runbook), ("plugin", plugin), ("target", target)];
-            let listed = client.list("/v1/runs", &filters, &part).await?;
-            let columns = [
-                ("ID", "/id"),
-                ("RUNBOOK", "/runbook"),
-                ("TARGET", "/target"),
-                ("STATE", "/state"),
-                ("OUTCOME", "/outcome"),
-                ("REASON", "/reason/code"),
-                ("CREATED", "/created_at"),
-            ];
-            output.part(&listed, &columns);
+            output.part(&client.list("/v1/runs", &filters, &part).await?, &COLUMNS);
         }
         RunsCommand::Show { id } => show(&client.get(&format!("/v1/runs/{id}")).await?, output),
         RunsCommand::Why { id } => why(&client.get(&format!("/v1/runs/{id}/why")).await?, output),
@@ -52,16 +53,12 @@ pub(super) async fn run(args: RunsArgs, connection: &Connection, output: &Output
             approve(&client, &id, plan, comment, key.as_deref(), output).await?;
         }
         RunsCommand::Reject { id, comment } => {
-            show(
-                &client.post(&format!("/v1/runs/{id}/reject"), &json!({ "comment": comment })).await?,
-                output,
-            );
+            let body = json!({ "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/reject"), &body).await?, output);
         }
         RunsCommand::Cancel { id, comment } => {
-            show(
-                &client.post(&format!("/v1/runs/{id}/cancel"), &json!({ "comment": comment })).await?,
-                output,
-            );
+            let body = json!({ "comment": comment });
+            show(&client.post(&format!("/v1/runs/{id}/cancel"), &body).await?, output);
         }
         RunsCommand::Takeover { id, comment, hold } => {
             let body = json!({ "comment": comment, "hold": hold });

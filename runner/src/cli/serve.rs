@@ -53,8 +53,8 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
         drop(stream.set_nodelay(true));
     });
     let stopping = stop.clone();
-    let serving =
-        axum::serve(listener, routes.into_make_service()).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let serving = axum::serve(listener, routes.into_make_service())
+        .with_graceful_shutdown(async move { stopping.cancelled().await });
     let served = tokio::select! {
         served = serving.into_future() => served,
         // Streams of events never end by themselves: what is still open is cut off after a while.

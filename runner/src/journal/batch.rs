@@ -6,8 +6,8 @@ use sqlx::Arguments;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
 
-use super::sql::{self, BatchTexts, MAX_ROWS, Shape, VIEW_COLUMNS};
 use super::segment::{self, Segment};
+use super::sql::{self, BatchTexts, MAX_ROWS, Shape, VIEW_COLUMNS};
 use super::{Entry, JournalError, ViewRow};
 
 /// The most leaves in one transaction, unless one call brings more.

@@ -71,9 +71,9 @@ pub(super) fn unpack((first, leaves, payloads): SegmentColumns) -> Result<Vec<Wi
     let first = first.unsigned_abs();
     let mut payloads = segment::payloads(first, payloads.as_deref().unwrap_or_default())?;
     let leaves = segment::leaves(first, &leaves)?;
-    let entries = (first..).zip(leaves).map(|(index, leaf)| {
-        (StoredEntry { index, leaf: leaf.to_vec() }, payloads.remove(&index))
-    });
+    let entries = (first..)
+        .zip(leaves)
+        .map(|(index, leaf)| (StoredEntry { index, leaf: leaf.to_vec() }, payloads.remove(&index)));
     Ok(entries.collect())
 }
 
@@ -136,14 +136,14 @@ impl Journal {
         let mut found = Vec::new();
         let before = signed(from).saturating_sub(segment::MAX_LEAVES as i64);
         let mut reader = self.reader().await?;
-        let mut rows = sqlx::query_as::<_, RunColumns>(sql::RUN_SEGMENTS).bind(run).bind(before).fetch(&mut *reader);
+        let mut rows =
+            sqlx::query_as::<_, RunColumns>(sql::RUN_SEGMENTS).bind(run).bind(before).fetch(&mut *reader);
         while let Some((first, places, leaves, payloads)) =
             rows.try_next().await.map_err(JournalError::database("read a run's entries"))?
         {
             let places: Vec<u64> = segment::indices(first.unsigned_abs(), &places).collect();
-            let of_run = |(entry, _): &WithPayload| {
-                entry.index >= from && places.binary_search(&entry.index).is_ok()
-            };
+            let of_run =
+                |(entry, _): &WithPayload| entry.index >= from && places.binary_search(&entry.index).is_ok();
             found.extend(unpack((first, leaves, payloads))?.into_iter().filter(of_run));
             if found.len() >= limit {
                 found.truncate(limit);

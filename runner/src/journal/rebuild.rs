@@ -46,7 +46,8 @@ impl Journal {
                 Ok(())
             })
             .await?;
-            for (entry, payload) in page.into_iter().filter(|(entry, _)| (from..until).contains(&entry.index)) {
+            for (entry, payload) in page.into_iter().filter(|(entry, _)| (from..until).contains(&entry.index))
+            {
                 let index = entry.index;
                 let folded = fold(index, &entry.leaf, payload.as_ref());
                 rows.extend(folded.map_err(|source| JournalError::Fold { index, source })?);

@@ -53,7 +53,8 @@ impl Segment {
 
     /// Adds the next entry. Its leaf is not longer than a bundle can hold: that was checked when it was queued.
     pub(super) fn push(&mut self, leaf: &[u8], payload: Option<&Payload>, run: Option<String>) {
-        push_bundle_entry(&mut self.leaves, leaf).expect("the length of a leaf is checked before it is queued");
+        push_bundle_entry(&mut self.leaves, leaf)
+            .expect("the length of a leaf is checked before it is queued");
         let place = self.count.to_be_bytes();
         if let Some(payload) = payload {
             push_payload(&mut self.payloads, place, payload);

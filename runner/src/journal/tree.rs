@@ -52,7 +52,8 @@ pub(super) async fn leaves(
     for (first, bundle, _) in rows {
         let first = first.unsigned_abs();
         let leaves = (first..).zip(segment::leaves(first, &bundle)?);
-        found.extend(leaves.filter(|(index, _)| (from..until).contains(index)).map(|(_, leaf)| leaf.to_vec()));
+        found
+            .extend(leaves.filter(|(index, _)| (from..until).contains(index)).map(|(_, leaf)| leaf.to_vec()));
     }
     Ok(found)
 }

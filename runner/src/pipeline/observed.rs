@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use staunch_core::policy::duration;
-use staunch_core::run::{Run, State};
+use staunch_core::run::Run;
 use staunch_core::standing::{Observed, Settings, compare, is_observed};
 
+use super::shared::folded;
 use super::views::{self, PluginRecord};
 use super::{Pipeline, ReadError};
 use crate::journal::{Journal, ViewQuery};
@@ -18,17 +19,20 @@ const LATEST: u32 = 200;
 /// How many of the latest runs at one target are looked through for what people did.
 const LATEST_AT_TARGET: u32 = 100;
 
-/// The latest runs with these keys, newest first.
+/// The latest runs with these keys, newest first; those that have ended, or all.
 async fn runs(
     journal: &Journal,
-    state: Option<State>,
+    ended: bool,
     keys: [Option<String>; 3],
     limit: u32,
 ) -> Result<Vec<Run>, ReadError> {
-    let state = state.map(|state| state.as_str().to_owned());
+    let state = ended.then(|| views::ENDED.to_owned());
     let query = ViewQuery { kind: views::RUN, state, keys, after: None, limit, newest_first: true };
-    let rows = journal.views(&query).await?;
-    rows.iter().map(|row| views::read(&row.doc).map_err(ReadError::Row)).collect()
+    let mut runs = Vec::new();
+    for id in journal.views(&query).await?.iter().filter_map(|row| row.id.parse().ok()) {
+        runs.extend(folded(journal, &id).await?);
+    }
+    Ok(runs)
 }
 
 /// Compares the plans that this version of a plugin made under `observe`, as the first of their runbooks, with what
@@ -49,7 +53,7 @@ pub async fn observed(
             && run.steps.first().is_some_and(|step| step.plugin_digest == plugin.digest)
     };
     let keys = [None, Some(plugin.name.clone()), None];
-    let plans = runs(journal, Some(State::Ended), keys, LATEST).await?;
+    let plans = runs(journal, true, keys, LATEST).await?;
     let mut at_targets: BTreeMap<String, Arc<Vec<Run>>> = BTreeMap::new();
     let mut compared = Vec::new();
     for plan in plans.iter().filter(|run| of_version(run)).take(settings.runs as usize) {
@@ -58,7 +62,7 @@ pub async fn observed(
             Some(others) => Arc::clone(others),
             None => {
                 let keys = [None, None, Some(target.clone())];
-                let others = Arc::new(runs(journal, None, keys, LATEST_AT_TARGET).await?);
+                let others = Arc::new(runs(journal, false, keys, LATEST_AT_TARGET).await?);
                 at_targets.insert(target, Arc::clone(&others));
                 others
             }

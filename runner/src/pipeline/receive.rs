@@ -480,8 +480,7 @@ fn admit(
         plugins: &plugins,
         safe: runbook.safe,
     };
-    let windows =
-        shared.windows_over(&subject, request.about().is_some(), request.glass.and(request.by));
+    let windows = shared.windows_over(&subject, request.about().is_some(), request.glass.and(request.by));
     let (labels, mode, drill) = (request.labels, request.mode, request.drill.is_some());
     let wish = Wish { run: id, runbook, plugins: &plugins, target, labels, mode, drill };
     let limit = shared.limit_of_wish(rules, &wish);
@@ -549,7 +548,7 @@ fn created(
         comment: request.comment.map(str::to_owned),
         decisions,
         flow: Flow::of(runbook),
-        drill: request.drill.map(|(alert, _)| alert.clone()),
+        drill: request.drill.map(|(alert, _)| Box::new(alert.clone())),
     };
     Fact::RunCreated(leaf, Outside::Kept(outside))
 }

@@ -10,7 +10,7 @@ use staunch_core::run::{Run, State};
 use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
-use super::shared::Shared;
+use super::shared::{Shared, folded};
 use super::{OpenError, ReadError, views};
 use crate::journal::ViewQuery;
 
@@ -41,7 +41,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut open = Vec::new();
     for id in open_runs(shared).await? {
-        open.extend(shared.folded(&id).await?);
+        open.extend(folded(shared.scribe.journal(), &id).await?);
     }
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));

@@ -349,20 +349,7 @@ impl Shared {
         if let Some(live) = self.runs.get(id) {
             return Ok(Some(Run::clone(&*live.snapshot().await)));
         }
-        self.folded(id).await
-    }
-
-    /// A run as its entries tell it.
-    pub(super) async fn folded(&self, id: &RunId) -> Result<Option<Run>, ReadError> {
-        let mut run: Option<Run> = None;
-        for entry in entries_of(self.scribe.journal(), id).await? {
-            let event = Event::decode(&entry.leaf, entry.bytes()).map_err(ReadError::Event)?;
-            match &mut run {
-                None => run = Run::begin(&event),
-                Some(run) => run.apply(&event).map_err(ReadError::Transition)?,
-            }
-        }
-        Ok(run)
+        folded(self.scribe.journal(), id).await
     }
 
     /// Runs that have not ended, newest first.
@@ -384,6 +371,19 @@ impl Shared {
         let events = entries.iter().map(|entry| Event::decode(&entry.leaf, entry.bytes()));
         Ok(events.collect::<Result<_, _>>()?)
     }
+}
+
+/// A run as its entries tell it; `None` where it has none.
+pub(super) async fn folded(journal: &Journal, id: &RunId) -> Result<Option<Run>, ReadError> {
+    let mut run: Option<Run> = None;
+    for entry in entries_of(journal, id).await? {
+        let event = Event::decode(&entry.leaf, entry.bytes()).map_err(ReadError::Event)?;
+        match &mut run {
+            None => run = Run::begin(&event),
+            Some(run) => run.apply(&event).map_err(ReadError::Transition)?,
+        }
+    }
+    Ok(run)
 }
 
 /// The entries of a run with their payloads, in order.

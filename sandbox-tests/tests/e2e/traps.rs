@@ -284,7 +284,7 @@ fn d14_different_alerts_are_not_folded_into_one() {
     stage.runbook("restart-shop", ALERT, "automatic", "");
     let daemon = stage.home.serve();
     let (one, two) = (Firing::new(ALERT, "shop-1"), Firing::new(ALERT, "shop-2"));
-    let entries = daemon.alerts(&[one.clone(), two.clone(), one.clone()]);
+    let entries = daemon.alerts(&[one.clone(), two, one.clone()]);
     assert_eq!(entries[0]["id"], entries[2]["id"]);
     assert_ne!(entries[0]["id"], entries[1]["id"]);
     assert_eq!((&entries[1]["duplicate"], &entries[2]["duplicate"]), (&json!(false), &json!(true)));
