@@ -100,11 +100,9 @@ impl Batch {
 
     /// Takes the removed payloads out of their segments.
     async fn shrink(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let mut left = self.removed.as_slice();
-        while let Some(index) = left.first() {
+        for index in &self.removed {
             let query = sqlx::query_as(sql::PAYLOADS_OF).bind(signed(*index));
             let found: Option<(i64, Vec<u8>)> = query.fetch_optional(&mut *connection).await?;
-            left = &left[1..];
             let Some((first, bytes)) = found else { continue };
             let less = segment::without(first.unsigned_abs(), &bytes, &self.removed).map_err(decode)?;
             if less.len() < bytes.len() {
