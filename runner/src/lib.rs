@@ -11,6 +11,7 @@ pub mod install;
 pub mod intake;
 pub mod journal;
 pub mod keys;
+pub mod memory;
 pub mod people;
 pub mod pipeline;
 pub mod plugin;

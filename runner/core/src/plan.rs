@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::effect::{Access, Answer, Call, Repeat};
 use crate::id::{Digest, RunId};
@@ -141,32 +141,44 @@ fn effect_changes(step: &str, before: &[PlannedEffect], after: &[PlannedEffect])
 #[must_use]
 pub fn digest(run: &RunId, runbook: &str, steps: &[StepPlan], undo: &[StepPlan]) -> Digest {
     let (steps, undo) = (digested(steps), digested(undo));
-    let document =
-        json!({ "v": DIGEST_VERSION, "run": run, "runbook": runbook, "steps": steps, "undo": undo });
-    Digest::of(&canonical(&document))
+    Digest::of(&canonical(&Digested { v: DIGEST_VERSION, run, runbook, steps, undo }))
 }
 
-fn digested(steps: &[StepPlan]) -> Vec<Value> {
+/// What the digest covers of a plan.
+#[derive(Serialize)]
+struct Digested<'a> {
+    v: u32,
+    run: &'a RunId,
+    runbook: &'a str,
+    steps: Vec<DigestedStep<'a>>,
+    undo: Vec<DigestedStep<'a>>,
+}
+
+#[derive(Serialize)]
+struct DigestedStep<'a> {
+    plugin_digest: Digest,
+    input: &'a Value,
+    effects: Vec<&'a Call>,
+}
+
+fn digested(steps: &[StepPlan]) -> Vec<DigestedStep<'_>> {
     steps
         .iter()
-        .map(|step| {
-            let effects: Vec<Value> = step
-                .effects
-                .iter()
-                .map(|effect| {
-                    let Call { capability, function, target, arguments } = &effect.call;
-                    json!({ "capability": capability, "function": function, "target": target, "arguments": arguments })
-                })
-                .collect();
-            json!({ "plugin_digest": step.plugin_digest, "input": step.input, "effects": effects })
+        .map(|step| DigestedStep {
+            plugin_digest: step.plugin_digest,
+            input: &step.input,
+            effects: step.effects.iter().map(|effect| &effect.call).collect(),
         })
         .collect()
 }
 
-/// The RFC 8785 bytes of a JSON value.
+/// The RFC 8785 bytes of a value.
+///
+/// # Panics
+/// When it has no JSON form: a map with other keys than texts.
 #[must_use]
-pub fn canonical(value: &Value) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(value).expect("a JSON value always has a canonical form")
+pub fn canonical<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json_canonicalizer::to_vec(value).expect("what is put in canonical form has a JSON form")
 }
 
 /// One call that a run made, as its journal tells: what a replay is fed with.

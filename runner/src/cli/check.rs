@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use staunch_core::id::Digest;
@@ -24,7 +25,8 @@ use crate::pipeline::retired::{installed_standings, out_of_service};
 use crate::pipeline::scribe::Scribe;
 use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
-use crate::plugin::{Registry, TrustPolicy, TrustedKey};
+use crate::plugin::registry::RegistryError;
+use crate::plugin::{Registry, TrustPolicy, TrustedKey, VerifiedPlugin};
 use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
 /// All that a configuration leads to, checked and compiled.
@@ -219,10 +221,12 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
         Ok(listed) => listed,
         Err(error) => return vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
     };
-    for plugin in listed.iter().filter(|plugin| plugin.version.is_some()) {
-        installed.insert(plugin.name.clone());
-        let place: PathBuf = config.plugins.join(&plugin.name);
-        match registry.open(&plugin.name, trust, now) {
+    let names: Vec<&str> =
+        listed.iter().filter(|plugin| plugin.version.is_some()).map(|plugin| plugin.name.as_str()).collect();
+    for (name, opened) in names.iter().copied().zip(open_all(&registry, &names, trust, now)) {
+        installed.insert(name.to_owned());
+        let place: PathBuf = config.plugins.join(name);
+        match opened {
             // While the daemon runs, only its own runs are refused; at the start it is told like any other problem
             // (decision 0004).
             Err(error) => {
@@ -230,14 +234,14 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
             }
             Ok(verified) => {
                 let requested = &verified.manifest().capabilities;
-                if let Some(grant) = config.grants.get(&plugin.name)
-                    && let Err(error) = Grants::compile(&plugin.name, requested, &grant.as_map())
+                if let Some(grant) = config.grants.get(name)
+                    && let Err(error) = Grants::compile(name, requested, &grant.as_map())
                 {
-                    problems.push(config.problem(grant.at, format!("grants.{}: {error}", plugin.name)));
+                    problems.push(config.problem(grant.at, format!("grants.{name}: {error}")));
                 }
-                problems.extend(inputs(policies, &plugin.name, &verified.manifest().input));
+                problems.extend(inputs(policies, name, &verified.manifest().input));
                 if !verified.interface().exports_plugin("undo") {
-                    without_undo.insert(plugin.name.clone());
+                    without_undo.insert(name.to_owned());
                 }
             }
         }
@@ -245,6 +249,23 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     problems.extend(policies.missing_plugins(&installed));
     problems.extend(policies.missing_undo(&without_undo));
     problems
+}
+
+/// Opens and verifies plugins, on two threads: with many plugins it is most of the daemon's start.
+fn open_all(
+    registry: &Registry,
+    names: &[&str],
+    trust: &TrustPolicy,
+    now: DateTime<Utc>,
+) -> Vec<Result<VerifiedPlugin, RegistryError>> {
+    let open = |names: &[&str]| names.iter().map(|name| registry.open(name, trust, now)).collect::<Vec<_>>();
+    let (here, there) = names.split_at(names.len().div_ceil(2));
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| open(there));
+        let mut opened = open(here);
+        opened.extend(there.join().expect("opening a plugin does not panic"));
+        opened
+    })
 }
 
 /// Inputs without templates that the installed plugin does not take: such a step would be refused whenever it runs.

@@ -20,6 +20,7 @@ use crate::causes::chain;
 use crate::clock::Clock;
 use crate::http::{App, router};
 use crate::journal::Journal;
+use crate::memory;
 use crate::pipeline::Pipeline;
 use crate::pipeline::plugins::PluginSet;
 use crate::plugin::{Compiler, Registry};
@@ -48,6 +49,8 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     let routes = router(app.clone());
     let reloads = tokio::spawn(signals.watch(stop.clone(), app, pipeline.clone(), path.to_owned()));
     announce(output, &data, address);
+    memory::start_is_over();
+    tokio::spawn(memory::give_back_code());
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting to fill a packet would only delay them.
         drop(stream.set_nodelay(true));
@@ -95,13 +98,16 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     let Checked { rules, sources, trust, roots, identity, .. } = checked;
     let failed = |error: &dyn std::error::Error| Failure::Usage(chain(error));
     let clock = Clock::machine();
-    let options = local::journal_options(&rules.config, &clock)?;
-    let journal = Journal::open(options).await.map_err(|error| failed(&error))?;
     let mut options = sandbox::Options::new(clock.clone());
     options.secrets = rules.config.secrets.clone();
     options.extra_roots = roots;
     options.concurrent = u32::try_from(rules.config.workers).unwrap_or(u32::MAX);
-    let sandbox = Arc::new(Sandbox::new(options).map_err(|error| failed(&error))?);
+    // The one computes while the other waits for the disk.
+    let sandbox = tokio::task::spawn_blocking(move || Sandbox::new(options));
+    let journal = Journal::open(local::journal_options(&rules.config, &clock)?).await;
+    let journal = journal.map_err(|error| failed(&error))?;
+    let sandbox = sandbox.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let sandbox = Arc::new(sandbox);
     let compiler = Compiler::new(&rules.config.data).map_err(|error| failed(&error))?;
     let set = PluginSet {
         registry: Registry::at(rules.config.plugins.clone()),

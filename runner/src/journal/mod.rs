@@ -47,7 +47,6 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::sqlite::SqlitePool;
@@ -68,7 +67,7 @@ pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with
 
 use health::{Health, HealthCell};
 use note::NoteSigner;
-use writer::{Append, COMPANY_DELAY, Command, SUBMIT_DELAY, Terms};
+use writer::{Append, Command, Terms};
 
 /// The longest payload, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
@@ -165,6 +164,11 @@ impl Beginning {
 
     fn refuse(&self) {
         self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is the very same.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -268,8 +272,7 @@ impl Journal {
     pub async fn begin(&self, entries: Vec<Entry>, company: bool) -> Result<Begun, JournalError> {
         let (reply, answer) = oneshot::channel();
         let beginning = Beginning::default();
-        let patience = if company { COMPANY_DELAY } else { Duration::ZERO };
-        let terms = Terms { patience, begins: Some(beginning.clone()), ..Terms::now(Some(reply)) };
+        let terms = Terms { company, begins: Some(beginning.clone()), ..Terms::now(Some(reply)) };
         self.queue(entries, terms).await?;
         Ok(Begun { beginning, answer })
     }
@@ -295,7 +298,7 @@ impl Journal {
         if matches!(self.inner.shared.health.get(), Health::Full | Health::Failed) {
             return Err(self.inner.shared.health.unavailable());
         }
-        let terms = Terms { patience: SUBMIT_DELAY, after: after.cloned(), ..Terms::now(None) };
+        let terms = Terms { after: after.cloned(), ..Terms::now(None) };
         self.queue(entries, terms).await
     }
 

@@ -2,8 +2,8 @@
 //!
 //! It takes whatever is queued, up to a bound, writes it as one transaction and answers the callers after
 //! the commit. While one batch is written the next one gathers, so nothing has to wait for company. But a batch in
-//! which nobody waits for the disk is held back a little, to ride in the next commit, and so is one from which more
-//! will follow at once.
+//! which nobody waits for the disk is held back a little, to ride in the next commit, and so is one until what
+//! follows at once from its entries is there too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::reserve::Reserve;
 use super::sql::{self, BatchTexts};
 use super::{Beginning, Entry, Shared, ViewRow};
 
-/// How long entries that nobody waits for stay in memory at most.
+/// How long entries stay in memory at most that nobody waits for.
 pub(super) const SUBMIT_DELAY: Duration = Duration::from_millis(10);
 /// How long entries wait at most for those that follow from them: longer than a plan takes that reads nothing, and
 /// no longer than anybody would notice.
@@ -71,8 +71,8 @@ pub(super) struct Append {
 pub(super) struct Terms {
     /// Who waits for them.
     pub(super) reply: Option<Reply<u64>>,
-    /// How long they may wait for company.
-    pub(super) patience: Duration,
+    /// Whether more will follow from them at once.
+    pub(super) company: bool,
     /// What they follow from.
     pub(super) after: Option<Beginning>,
     /// What they are to others.
@@ -82,7 +82,7 @@ pub(super) struct Terms {
 impl Terms {
     /// Without company, and following from nothing.
     pub(super) fn now(reply: Option<Reply<u64>>) -> Self {
-        Self { reply, patience: Duration::ZERO, after: None, begins: None }
+        Self { reply, company: false, after: None, begins: None }
     }
 }
 
@@ -108,6 +108,8 @@ struct Gathered {
     bytes: usize,
     /// Until when it may wait for more.
     until: Instant,
+    /// Entries of it from which more will follow at once.
+    expecting: Vec<Beginning>,
     /// Callers, and where their entries begin.
     waiting: Vec<(Reply<u64>, u64)>,
     /// What follows from entries of this batch hangs on these.
@@ -123,6 +125,7 @@ impl Gathered {
             leaves: 0,
             bytes: 0,
             until: Instant::now() + SUBMIT_DELAY,
+            expecting: Vec::new(),
             waiting: Vec::new(),
             beginnings: Vec::new(),
             rooms: Vec::new(),
@@ -135,12 +138,28 @@ impl Gathered {
             || self.leaves + more.entries.len() <= MAX_LEAVES && self.bytes + more.bytes <= MAX_BYTES
     }
 
+    /// Whether nothing more is waited for: somebody waits for the disk and all that was to follow at once is here, or
+    /// the time is over.
+    fn is_due(&self) -> bool {
+        self.rooms.is_empty()
+            || self.expecting.is_empty() && !self.waiting.is_empty()
+            || Instant::now() >= self.until
+    }
+
     fn push(&mut self, append: Append) {
         let Append { entries, bytes, room, terms } = append;
         self.leaves += entries.len();
         self.bytes += bytes;
-        self.until = self.until.min(Instant::now() + terms.patience);
         let first = self.batch.push(entries);
+        match (&terms.begins, &terms.after) {
+            (Some(begins), _) if terms.company => {
+                self.until = self.until.min(Instant::now() + COMPANY_DELAY);
+                self.expecting.push(begins.clone());
+            }
+            // What was to follow is what somebody waits for.
+            (_, Some(after)) if terms.reply.is_some() => self.expecting.retain(|begun| !begun.is(after)),
+            _ => {}
+        }
         self.waiting.extend(terms.reply.map(|reply| (reply, first)));
         self.beginnings.extend(terms.begins);
         self.rooms.push(room);
@@ -202,7 +221,8 @@ impl Writer {
             }
             next = match self.queue.try_recv() {
                 Ok(next) => Some(next),
-                Err(_) if gathered.rooms.is_empty() => None,
+                // The runtime's timer counts in milliseconds, and would let what is due wait for the next one.
+                Err(_) if gathered.is_due() => None,
                 Err(_) => timeout_at(gathered.until, self.queue.recv()).await.ok().flatten(),
             };
         }

@@ -16,10 +16,10 @@ use super::scribe::Line;
 use super::shared::Shared;
 use super::views::{self, Action};
 use super::{ReadError, Refusal, standings};
-use crate::journal::ViewQuery;
+use crate::journal::{MAX_PAGE, ViewQuery};
 
 /// How many of the latest runs about the same thing are looked at.
-const LATEST: u32 = 8;
+const LATEST: usize = 8;
 
 /// What happened after a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Shared {
     /// What is to be written down because an alert fires anew: its firing before this one had been answered.
     pub(super) async fn fired_again(&self, before: &AlertId) -> Result<Vec<Line>, ReadError> {
         let Some(record) = self.alert(before).await? else { return Ok(Vec::new()) };
-        let runs: Vec<RunId> = record.runs.iter().rev().take(LATEST as usize).cloned().collect();
+        let runs: Vec<RunId> = record.runs.iter().rev().take(LATEST).cloned().collect();
         Ok(self.intervene(&runs, Some(before), Intervention::FiredAgain, None))
     }
 
@@ -91,17 +91,21 @@ impl Shared {
     ) -> Result<Vec<Line>, ReadError> {
         let query = ViewQuery {
             kind: views::ACTION,
-            state: Some(Outcome::Fixed.as_str().to_owned()),
-            keys: [Some(runbook.to_owned()), None, target.map(str::to_owned)],
+            state: None,
+            keys: [None, None, target.map(str::to_owned)],
             after: None,
-            limit: LATEST,
+            limit: MAX_PAGE,
             newest_first: true,
         };
         let earliest = duration::before(self.now(), self.rules().config.standing.fires_again_within);
         let mut runs = Vec::new();
         for row in self.scribe.journal().views(&query).await? {
             let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
-            if action.at >= earliest && action.target.as_deref() == target {
+            if action.at < earliest || runs.len() == LATEST {
+                break;
+            }
+            let of_runbook = action.taken.as_ref().is_some_and(|taken| taken.runbook == runbook);
+            if of_runbook && action.outcome == Outcome::Fixed && action.target.as_deref() == target {
                 runs.push(action.run);
             }
         }

@@ -228,7 +228,10 @@ impl Plugins {
     /// # Errors
     /// When it is not installed, or does not satisfy the trust policy any more.
     pub fn current(&self, name: &str) -> Result<Arc<Loaded>, Reason> {
-        let digest = self.record(name).map(|record| record.digest).ok_or_else(|| {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let digest = table.records.get(name).map(|record| record.digest);
+        drop(table);
+        let digest = digest.ok_or_else(|| {
             Reason::new(
                 Code::PluginUnknown,
                 format!("plugin {name} is not installed: `staunch plugin install FILE`"),

@@ -35,8 +35,8 @@ pub const TOKEN: &str = "token";
 /// The kind of rows that hold installed plugins, by their names.
 pub const PLUGIN: &str = "plugin";
 
-/// The kind of rows that hold what counts of runs that are over, in the order of their ends: keys are runbook, first
-/// plugin, target.
+/// The kind of rows that hold what counts of runs that are over, in the order of their ends: the second key is the
+/// first plugin, the third the target. Each run that acted makes one, so there are no more keys than somebody lists by.
 pub const ACTION: &str = "action";
 
 /// The kind of rows that hold what happened after runs that were thought to have fixed it, in the order of time: the
@@ -197,12 +197,8 @@ pub fn action(run: &Run) -> Option<ViewRow> {
     Some(ViewRow {
         kind: ACTION,
         id: format!("{:016x}-{}", action.at.timestamp_micros().max(0), run.id),
-        state: action.outcome.as_str().to_owned(),
-        keys: [
-            Some(run.runbook.clone()),
-            run.steps.first().map(|step| step.plugin.clone()),
-            run.target.clone(),
-        ],
+        state: String::new(),
+        keys: [None, run.steps.first().map(|step| step.plugin.clone()), run.target.clone()],
         doc: doc(&action),
     })
 }

@@ -7,6 +7,7 @@ use super::tree::{File, Tree};
 const ROOMS: &[(&str, Uses)] = &[
     ("clock", Uses::Only(&[])),
     ("causes", Uses::Only(&[])),
+    ("memory", Uses::Only(&[])),
     ("config", Uses::Only(&["causes", "clock", "intake"])),
     ("keys", Uses::Only(&["clock", "plugin"])),
     ("people", Uses::Only(&["causes", "clock"])),
@@ -39,6 +40,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/cli/"]),
     ("utoipa", &["src/http/", "src/pipeline/receive.rs", "src/pipeline/requests.rs"]),
     ("aws_lc_rs", &["src/people/"]),
+    ("libmimalloc_sys", &["src/memory.rs"]),
     ("cedar_policy", &["core/src/policy/"]),
     ("rrule", &["core/src/window/"]),
     ("minijinja", &["core/src/policy/", "src/intake/mapping", "src/intake/error.rs"]),
