@@ -21,6 +21,7 @@ mod e2e {
     mod ladder;
     mod life;
     mod limits;
+    mod quorum;
     mod races;
     mod real_alerts;
     mod refusals;
