@@ -87,18 +87,18 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until so many runs are in a state.
-    pub(crate) async fn until(&mut self, state: &str, count: usize, within: Duration) -> anyhow::Result<()> {
+    /// Waits until a run is in a state; as it is then.
+    pub(crate) async fn until(&mut self, id: &str, state: &str, within: Duration) -> anyhow::Result<Value> {
         let began = Instant::now();
         loop {
-            let runs = self.all(&format!("/v1/runs?state={state}&limit={PAGE}")).await?;
-            if runs.len() == count {
-                return Ok(());
+            let run = self.run(id).await?;
+            if run["state"] == state {
+                return Ok(run);
             }
             if began.elapsed() > within {
-                bail!("{} of {count} runs are {state} after {within:?}", runs.len());
+                bail!("run {id} is {} and not {state} after {within:?}: {}", run["state"], run["reason"]);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

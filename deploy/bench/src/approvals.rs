@@ -163,8 +163,7 @@ fn count<T>(items: impl Iterator<Item = T>) -> u64 {
 
 /// Waits until a run asks people; the digest of its plan.
 async fn waiting(session: &mut Session, run: &str) -> anyhow::Result<String> {
-    session.until("waiting", 1, PATIENCE).await?;
-    let run = session.run(run).await?;
+    let run = session.until(run, "waiting", PATIENCE).await?;
     Ok(run["plan"]["digest"].as_str().context("the run has no plan")?.to_owned())
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::alerts;
+use crate::api::runs_of;
 use crate::client::{Connection, post};
 use crate::daemon::Daemon;
 use crate::installation::{Installation, PLUGIN, SOURCE, SOURCE_TOKEN};
@@ -51,13 +52,13 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     let before = settled(daemon.pid).await?;
     let count = cli.many(1_000, 100);
     progress(&format!("   {count} runs that ask people"));
-    let asking = ask(workshop, &daemon, count).await.map_err(|error| daemon.blame(error))?;
+    let (asking, runs) = ask(workshop, &daemon, count).await.map_err(|error| daemon.blame(error))?;
     let after = settled(daemon.pid).await?;
     tell(report, "same process", count, before, after);
     report.stopped(daemon.stop().await?);
 
     let daemon = Daemon::start(&installation).await?;
-    until_waiting(&daemon, count).await?;
+    until_waiting(&daemon, &runs).await?;
     act(workshop, &daemon).await?;
     let restarted = settled(daemon.pid).await?;
     tell(report, "restarted", count, restarted_before, restarted);
@@ -84,9 +85,13 @@ async fn act(workshop: &Workshop, daemon: &Daemon) -> anyhow::Result<()> {
     arrival.map(drop).context("the alert led to no request").map_err(|error| daemon.blame(error))
 }
 
-async fn until_waiting(daemon: &Daemon, count: u64) -> anyhow::Result<()> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    daemon.api().open().await?.until("waiting", count, PATIENCE).await
+/// Waits until all of them wait. One after the other: a listing of all would be memory of its own.
+async fn until_waiting(daemon: &Daemon, runs: &[String]) -> anyhow::Result<()> {
+    let mut session = daemon.api().open().await?;
+    for run in runs {
+        session.until(run, "waiting", PATIENCE).await?;
+    }
+    Ok(())
 }
 
 fn tell(report: &mut Report, how: &str, count: u64, before: Memory, after: Memory) {
@@ -98,16 +103,17 @@ fn tell(report: &mut Report, how: &str, count: u64, before: Memory, after: Memor
 }
 
 /// Sends alerts whose runs ask people, and waits until all of them do.
-async fn ask(workshop: &Workshop, daemon: &Daemon, count: u64) -> anyhow::Result<Range<u64>> {
+async fn ask(workshop: &Workshop, daemon: &Daemon, count: u64) -> anyhow::Result<(Range<u64>, Vec<String>)> {
     let mut connection = Connection::open(daemon.road().address).await?;
     let numbers = workshop.target.numbers(count)?;
+    let mut runs = Vec::new();
     for number in numbers.clone() {
         let path = format!("/v1/alerts/{SOURCE}");
         let request = post(&path, SOURCE_TOKEN, &alerts::body_for(ASKS, number));
-        connection.exchange(&request).await?.expect(202)?;
+        runs.extend(runs_of(&connection.exchange(&request).await?)?);
     }
-    until_waiting(daemon, count).await?;
-    Ok(numbers)
+    until_waiting(daemon, &runs).await?;
+    Ok((numbers, runs))
 }
 
 /// The memory of a process once it changes no more.
