@@ -41,14 +41,15 @@ pub(crate) async fn run(cli: &Cli, workshop: &Workshop, report: &mut Report) -> 
     );
     installation.runbook(workshop, "asks", &members)?;
     let daemon = Daemon::start(&installation).await?;
-    // What plans and acts fills caches and pools first: they are not what is waited with.
-    warm_up(workshop, &daemon, cli.many(1_000, 100)).await?;
+    // What plans and acts fills caches and pools first, the database's of 32 MiB above all: they are not what is
+    // waited with.
+    warm_up(workshop, &daemon, cli.many(20_000, 100)).await?;
     report.stopped(daemon.stop().await?);
 
     let daemon = Daemon::start(&installation).await?;
     act(workshop, &daemon).await?;
     let restarted_before = settled(daemon.pid).await?;
-    warm_up(workshop, &daemon, cli.many(1_000, 100)).await?;
+    warm_up(workshop, &daemon, cli.many(20_000, 100)).await?;
     let before = settled(daemon.pid).await?;
     let count = cli.many(1_000, 100);
     progress(&format!("   {count} runs that ask people"));
