@@ -26,6 +26,7 @@ mod e2e {
     mod real_alerts;
     mod refusals;
     mod repeated;
+    mod replays;
     mod road;
     mod routes;
     mod schedules;

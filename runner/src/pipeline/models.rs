@@ -6,6 +6,7 @@
 //! all that; each is a list of what happened, and the rule in a few lines.
 
 mod breakers;
+mod expiries;
 mod gate;
 mod limits;
 mod standing;
@@ -121,7 +122,7 @@ impl World {
             let rules = Rules {
                 policies: Arc::new(Policies::load(&self.runbooks).unwrap()),
                 probes: ProbeGrants::default(),
-                stale_after: BTreeMap::new(),
+                stale_after: [("s".to_owned(), std::time::Duration::from_secs(12 * 3_600))].into(),
                 people_keys: BTreeMap::new(),
                 config_digest: Digest::of(b"config"),
                 policies_digest: Digest::of(b"policies"),

@@ -53,7 +53,8 @@ impl Model {
     }
 
     fn is_here(&self, person: usize) -> bool {
-        !self.gone.contains(&person) && !(person == LEAVES && self.second >= LEAVES_AT)
+        let left = person == LEAVES && self.second >= LEAVES_AT;
+        !left && !self.gone.contains(&person)
     }
 
     /// Whose approvals count.
