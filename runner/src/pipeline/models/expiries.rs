@@ -249,6 +249,40 @@ fn a_silence_covers_from_its_start_until_its_end() {
     }
 }
 
+#[test]
+fn a_window_holds_from_its_start_until_its_end_whenever_its_calendar_was_seen() {
+    let windows = "windows:\n  \
+         - { name: once, kind: maintenance, from: '2027-01-15T08:00:10Z', until: '2027-01-15T08:00:20Z' }\n  \
+         - { name: daily, kind: freeze, time_zone: UTC, start: '2027-01-15T08:01:00', duration: 1m, \
+         recurrence: FREQ=DAILY }\n";
+    let mut world = World::new("{}\n", &[("r", "")]);
+    world.runbooks.push(("windows.yaml".to_owned(), windows.to_owned()));
+    world.restart(false);
+    let day = 86_400;
+    let (open, shut) = ([10, 60, 60 + day], [20, 120, 120 + day]);
+    let edges: Vec<(TimeDelta, bool)> = open
+        .iter()
+        .zip(&shut)
+        .flat_map(|(from, until)| {
+            let (from, until) = (seconds(*from), seconds(*until));
+            [(from - INSTANT, false), (from, true), (until - INSTANT, true), (until, false)]
+        })
+        .collect();
+    // Forwards, and backwards: a clock that is set back is told the truth, too.
+    for (since, covered) in edges.iter().chain(edges.iter().rev()) {
+        world.at(*since);
+        let subject = staunch_core::window::Subject {
+            labels: &BTreeMap::new(),
+            target: Some("t"),
+            runbook: "r",
+            plugins: &[PLUGIN],
+            safe: false,
+        };
+        let ruling = world.pipeline().0.windows_over(&subject, true, None);
+        assert_eq!(ruling.autonomy.is_none(), *covered, "{since}: {ruling:?}");
+    }
+}
+
 fn alert() -> Alert {
     Alert {
         id: None,
