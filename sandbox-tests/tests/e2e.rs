@@ -21,10 +21,12 @@ mod e2e {
     mod ladder;
     mod life;
     mod limits;
+    mod quorum;
     mod races;
     mod real_alerts;
     mod refusals;
     mod repeated;
+    mod replays;
     mod road;
     mod routes;
     mod schedules;

@@ -39,7 +39,8 @@ impl Api {
 }
 
 impl Session {
-    async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+    /// What stands at a path.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
         let answer = self.connection.exchange(&get(path, &self.token)).await?;
         answer.json(200).with_context(|| format!("GET {path}"))
     }
@@ -86,18 +87,48 @@ impl Session {
         Ok(())
     }
 
+    /// Waits until a run is in a state; as it is then.
+    pub(crate) async fn until(&mut self, id: &str, state: &str, within: Duration) -> anyhow::Result<Value> {
+        let began = Instant::now();
+        loop {
+            let run = self.run(id).await?;
+            if run["state"] == state {
+                return Ok(run);
+            }
+            if began.elapsed() > within {
+                bail!("run {id} is {} and not {state} after {within:?}: {}", run["state"], run["reason"]);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// All runs, newest first.
     pub(crate) async fn runs(&mut self) -> anyhow::Result<Vec<Value>> {
-        let mut runs = Vec::new();
-        let mut path = format!("/v1/runs?limit={PAGE}");
+        self.all(&format!("/v1/runs?limit={PAGE}")).await
+    }
+
+    /// The kinds of a run's entries, in order, each with the person that it names.
+    pub(crate) async fn journal(&mut self, run: &str) -> anyhow::Result<Vec<(String, Option<String>)>> {
+        let journal = self.get(&format!("/v1/runs/{run}/journal")).await?;
+        let told = journal["items"].as_array().into_iter().flatten().map(|item| {
+            let by = item.pointer("/payload/approval/by").or_else(|| item.pointer("/payload/by"));
+            let kind = item["leaf"]["kind"].as_str().unwrap_or_default();
+            (kind.to_owned(), by.and_then(Value::as_str).map(str::to_owned))
+        });
+        Ok(told.collect())
+    }
+
+    /// The items of all pages of a listing.
+    async fn all(&mut self, first: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut all, mut path) = (Vec::new(), first.to_owned());
         loop {
             let mut page = self.get(&path).await?;
             if let Value::Array(items) = page["items"].take() {
-                runs.extend(items);
+                all.extend(items);
             }
             match page["next"].as_str() {
-                Some(next) => path = format!("/v1/runs?limit={PAGE}&after={next}"),
-                None => return Ok(runs),
+                Some(next) => path = format!("{first}&after={next}"),
+                None => return Ok(all),
             }
         }
     }

@@ -101,6 +101,11 @@ impl Daemon {
         if log.is_empty() { error } else { error.context(format!("the daemon's log ends with:\n{log}\n")) }
     }
 
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("the daemon does not end")
+    }
+
     /// Stops it as an operator would; whether it ended by itself, with success.
     pub(crate) async fn stop(self) -> anyhow::Result<bool> {
         let clean = process::stop(self.child, self.pid, STOP).await?;

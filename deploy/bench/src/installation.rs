@@ -102,6 +102,13 @@ impl Installation {
         Ok(())
     }
 
+    /// Writes a runbook, or another one in its place. `members`: all of the file but its name and its one step, which
+    /// makes a POST for the alert's instance.
+    pub(crate) fn runbook(&self, workshop: &Workshop, name: &str, members: &str) -> anyhow::Result<()> {
+        let text = format!("runbook: {name}\n{members}{}", step(PLUGIN, workshop.target.address()));
+        write(&self.folder.join(format!("policies/runbooks/{name}.yaml")), &text, 0o644)
+    }
+
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("staunch.yaml")
@@ -164,8 +171,15 @@ fn runbook(plugin: &str, target: SocketAddr) -> String {
          description: One POST at the target of the benchmark.\n\
          match: ['alertname=\"{alert}\"']\n\
          target: '{{{{ labels.instance }}}}'\n\
-         autonomy: automatic\n\
-         steps:\n  \
+         autonomy: automatic\n{}",
+        step(plugin, target)
+    )
+}
+
+/// The one step of a runbook.
+fn step(plugin: &str, target: SocketAddr) -> String {
+    format!(
+        "steps:\n  \
            - plugin: {plugin}\n    \
              input:\n      \
                method: POST\n      \

@@ -7,12 +7,15 @@
 
 mod alerts;
 mod api;
+mod approvals;
 mod backtest;
+mod burst;
 mod client;
 mod component;
 mod daemon;
 mod exact;
 mod export;
+mod gate;
 mod halt;
 mod idle;
 mod installation;
@@ -27,6 +30,7 @@ mod slow_disk;
 mod stats;
 mod tamper;
 mod target;
+mod waiting;
 mod workshop;
 
 use std::process::ExitCode;
@@ -74,6 +78,10 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
                 Part::Halt => halt::run(cli, &workshop, &mut report).await,
                 Part::Tamper => tamper::run(cli, &workshop, &mut report).await,
                 Part::Backtest => backtest::run(cli, &workshop, &mut report).await,
+                Part::Gate => gate::run(cli, &workshop, &mut report).await,
+                Part::Waiting => waiting::run(cli, &workshop, &mut report).await,
+                Part::Burst => burst::run(cli, &workshop, &mut report).await,
+                Part::Approvals => approvals::run(cli, &workshop, &mut report).await,
             };
             if let Err(error) = done {
                 report.broken(&error);

@@ -73,11 +73,30 @@ pub(crate) enum Part {
     Tamper,
     /// Recorded alerts under policies
     Backtest,
+    /// One decision under 500 runbooks, 200 Cedar policies and ten windows
+    Gate,
+    /// What 1,000 runs hold that wait for people
+    Waiting,
+    /// 1,000 alerts for one target that may be acted on once, and five power cuts
+    Burst,
+    /// 50 decisions of people about one run at the same moment
+    Approvals,
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Road, Self::SlowDisk, Self::Idle, Self::Exact, Self::Halt, Self::Tamper, Self::Backtest];
+    const ALL: [Self; 11] = [
+        Self::Road,
+        Self::SlowDisk,
+        Self::Idle,
+        Self::Exact,
+        Self::Halt,
+        Self::Tamper,
+        Self::Backtest,
+        Self::Gate,
+        Self::Waiting,
+        Self::Burst,
+        Self::Approvals,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -88,6 +107,10 @@ impl Part {
             Self::Halt => "halt",
             Self::Tamper => "tamper",
             Self::Backtest => "backtest",
+            Self::Gate => "gate",
+            Self::Waiting => "waiting",
+            Self::Burst => "burst",
+            Self::Approvals => "approvals",
         }
     }
 
@@ -102,6 +125,12 @@ impl Part {
             Self::Halt => "a halt of everything amid 1,000 effects a second, and the last effect after it",
             Self::Tamper => "single-byte changes of component, manifest, envelope and installed copy",
             Self::Backtest => "recorded alerts decided by ten runbooks under limits, nothing run",
+            Self::Gate => {
+                "one decision under 500 runbooks, 200 Cedar policies and ten windows, from alert to permit"
+            }
+            Self::Waiting => "what the daemon holds of runs that wait for approval",
+            Self::Burst => "a burst for one target under `1 per 10m`, without and with power cuts",
+            Self::Approvals => "50 people who decide about one run at the same moment",
         }
     }
 }

@@ -30,6 +30,8 @@ mod ladder;
 mod ledger;
 mod limits;
 pub mod live;
+#[cfg(test)]
+mod models;
 pub mod observed;
 mod planning;
 pub mod plugins;
@@ -322,6 +324,40 @@ impl Pipeline {
         rules: Rules,
         halt_file: PathBuf,
     ) -> Result<Self, OpenError> {
+        let pipeline = Self::assemble(journal, clock, sandbox, set, rules, halt_file);
+        let rules = pipeline.rules();
+        pipeline
+            .note(Fact::DaemonStarted(
+                event::DaemonStarted {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    config: rules.config_digest,
+                    policies: rules.policies_digest,
+                },
+                Outside::Kept(payload::DaemonStarted {}),
+            ))
+            .await?;
+        let open = recover::recover(&pipeline.0).await?;
+        if open > 0 {
+            tracing::info!(runs.open = open, "took up {open} open runs");
+        }
+        pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(schedules::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(limits::watch(Arc::clone(&pipeline.0)));
+        pipeline.0.tracker.spawn(tokens::watch(Arc::clone(&pipeline.0)));
+        Ok(pipeline)
+    }
+
+    /// A pipeline that knows nothing of what is in the journal, and of which nothing runs yet.
+    fn assemble(
+        journal: Journal,
+        clock: Clock,
+        sandbox: Arc<Sandbox>,
+        set: PluginSet,
+        rules: Rules,
+        halt_file: PathBuf,
+    ) -> Self {
         let began = clock.now();
         let plugins = Arc::new(Plugins::new(set));
         let books = Arc::new(books::Books::new(Arc::clone(&plugins)));
@@ -347,29 +383,7 @@ impl Pipeline {
             refusals: shared::Throttle::default(),
             waiting: Arc::default(),
         });
-        let pipeline = Self(shared);
-        let rules = pipeline.rules();
-        pipeline
-            .note(Fact::DaemonStarted(
-                event::DaemonStarted {
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    config: rules.config_digest,
-                    policies: rules.policies_digest,
-                },
-                Outside::Kept(payload::DaemonStarted {}),
-            ))
-            .await?;
-        let open = recover::recover(&pipeline.0).await?;
-        if open > 0 {
-            tracing::info!(runs.open = open, "took up {open} open runs");
-        }
-        pipeline.0.tracker.spawn(stale::watch(Arc::clone(&pipeline.0)));
-        pipeline.0.tracker.spawn(halts::watch(Arc::clone(&pipeline.0)));
-        pipeline.0.tracker.spawn(take_up::watch(Arc::clone(&pipeline.0)));
-        pipeline.0.tracker.spawn(schedules::watch(Arc::clone(&pipeline.0)));
-        pipeline.0.tracker.spawn(limits::watch(Arc::clone(&pipeline.0)));
-        pipeline.0.tracker.spawn(tokens::watch(Arc::clone(&pipeline.0)));
-        Ok(pipeline)
+        Self(shared)
     }
 
     async fn note(&self, fact: Fact) -> Result<(), ScribeError> {

@@ -19,6 +19,16 @@ const REMEMBERED: u32 = 500;
 
 /// Reads alerts, tokens, installed plugins and open runs, and drives the runs on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
+    let open = restore(shared).await?;
+    let count = open.len();
+    for run in open {
+        take_up(shared, Arc::unwrap_or_clone(run)).await?;
+    }
+    Ok(count)
+}
+
+/// Puts together again what memory held: the open runs, none of which goes on yet, and all that counts against them.
+pub(super) async fn restore(shared: &Arc<Shared>) -> Result<Vec<Arc<Run>>, OpenError> {
     let mut all = true;
     for over in [Standing::Stale, Standing::Resolved] {
         all &= remember_over(shared, over).await?;
@@ -45,15 +55,11 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
     }
     // In the order in which they were made, so that each gets its turn as before.
     open.sort_by(|a, b| a.id.cmp(&b.id));
-    let count = open.len();
     let open: Vec<Arc<Run>> = open.into_iter().map(Arc::new).collect();
     // Before any run goes on: what each holds counts against the others.
     shared.restore_books(&open).await?;
     shared.restore_standings().await?;
-    for run in open {
-        take_up(shared, Arc::unwrap_or_clone(run)).await?;
-    }
-    Ok(count)
+    Ok(open)
 }
 
 /// The runs that had not ended.

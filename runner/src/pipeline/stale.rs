@@ -32,7 +32,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-async fn sweep(shared: &Shared) -> Result<(), ReadError> {
+/// Makes the alerts stale that were not heard of for too long.
+pub(super) async fn sweep(shared: &Shared) -> Result<(), ReadError> {
     let rules = shared.rules();
     let now = shared.now();
     let mut stale: Vec<(AlertRecord, TimeDelta)> = Vec::new();

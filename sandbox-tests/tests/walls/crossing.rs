@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{SecondsFormat, SubsecRound as _, TimeDelta};
 use sandbox_tests::alerts::Firing;
 use sandbox_tests::installation::{Installation, succeeded};
 use sandbox_tests::poll::{SOON, until};
@@ -24,7 +24,7 @@ use staunch::plugin::compile::helper::SUBCOMMAND;
 use staunch::plugin::component::embed_manifest;
 use staunch::plugin::{Compiler, Registry, TrustPolicy, TrustedKey};
 use staunch::sandbox::{Options, ProbeGrants, Sandbox};
-use staunch_core::alert::{Alert, Status};
+use staunch_core::alert::{Alert, Severity, Status};
 use staunch_core::decision::Code;
 use staunch_core::effect::EffectStatus;
 use staunch_core::id::{Digest, RunId};
@@ -54,11 +54,15 @@ struct Stage {
 
 impl Stage {
     fn set(autonomy: &str) -> Self {
+        Self::set_with(autonomy, MANIFEST)
+    }
+
+    fn set_with(autonomy: &str, manifest: &str) -> Self {
         let target = Target::broken();
         let mut home = Installation::empty();
         let file = home.path("looker.wasm");
         let bytes = component("look-send-sleep", "remediator");
-        fs::write(&file, embed_manifest(&bytes, MANIFEST.as_bytes()).unwrap()).unwrap();
+        fs::write(&file, embed_manifest(&bytes, manifest.as_bytes()).unwrap()).unwrap();
         let address = target.address();
         home.grants.push(format!(
             "looker: {{ http: {{ read: ['GET http://{address}/**'], send: ['POST http://{address}/**'] }} }}"
@@ -300,4 +304,52 @@ fn an_approval_comes_too_late_when_the_alert_is_over() {
         assert_eq!(run.given_up.as_ref().map(|reason| reason.code), Some(Code::NoLongerNeeded), "{run:#?}");
         assert_eq!((statuses(&run)[1], stage.target.posts().len()), (EffectStatus::Done, 1), "{run:#?}");
     });
+}
+
+#[test]
+fn a_plugin_runs_until_its_end_and_not_from_then_on() {
+    let ends = (Clock::machine().now() + TimeDelta::minutes(10)).trunc_subsecs(0);
+    let dated = format!("release = 1\nexpires = {}", ends.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let stage = Stage::set_with("approve", &MANIFEST.replace("release = 1", &dated));
+    on_a_runtime(async {
+        let later = stage.later(5).await;
+        let heard = |since: TimeDelta| {
+            later.pipeline.clock().set(ends + since);
+            let begun = Some(ends + since);
+            let alert = Alert { starts_at: begun, ..down(&since.to_string()) };
+            later.pipeline.receive("am", b"{}".as_slice().into(), vec![alert])
+        };
+        let before = heard(TimeDelta::microseconds(-1)).await.unwrap().remove(0);
+        assert_eq!(before.runs.len(), 1, "it is good to its last moment");
+        // The same process, which holds it ready to run.
+        for since in [TimeDelta::zero(), TimeDelta::microseconds(1)] {
+            let accepted = heard(since).await.unwrap().remove(0);
+            let record = later.pipeline.alert(&accepted.id.unwrap()).await.unwrap().unwrap();
+            let refused = record.decisions.iter().any(|said| said.message.contains("expired"));
+            assert!(accepted.runs.is_empty() && refused, "{since}: {:#?}", record.decisions);
+        }
+        later.pipeline.drain(Duration::from_secs(5)).await;
+        later.journal.shutdown().await;
+    });
+}
+
+/// An alert that the runbook answers to, with this fingerprint.
+fn down(fingerprint: &str) -> Alert {
+    Alert {
+        id: None,
+        source: "am".to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        status: Status::Firing,
+        severity: Severity::Critical,
+        title: None,
+        description: None,
+        service: None,
+        target: None,
+        labels: [("alertname".to_owned(), "Down".to_owned())].into(),
+        annotations: [].into(),
+        starts_at: None,
+        ends_at: None,
+        links: Vec::new(),
+        raw_digest: Digest::of(b"raw"),
+    }
 }

@@ -174,6 +174,30 @@ async fn keys_are_kept_and_looked_for_anew_when_they_rotate_but_not_as_often_as_
     assert_eq!(provider.asked.load(Ordering::SeqCst), 2);
 }
 
+/// As if this had been so long ago.
+fn ago(time: Duration) -> Instant {
+    Instant::now().checked_sub(time).unwrap()
+}
+
+#[tokio::test]
+async fn keys_are_good_for_an_hour_and_asked_for_again_after_ten_seconds() {
+    let provider = provider().await;
+    let oidc = Oidc::new(settings(&provider.issuer), &[]).unwrap();
+    let good = token("one", &key(1), &claims(&provider.issuer));
+    assert_eq!(said(oidc.person(&good, now()).await), "ada");
+    let second = Duration::from_secs(1);
+    for (keys_are, asked_was, asks) in [
+        (KEYS_GOOD_FOR - second, KEYS_GOOD_FOR - second, 1),
+        (KEYS_GOOD_FOR, ASK_AGAIN - second, 1),
+        (KEYS_GOOD_FOR, ASK_AGAIN, 2),
+    ] {
+        oidc.keys.write().unwrap().as_mut().unwrap().at = ago(keys_are);
+        *oidc.asked.lock().await = Some(ago(asked_was));
+        assert_eq!(said(oidc.person(&good, now()).await), "ada", "old keys are better than none");
+        assert_eq!(provider.asked.load(Ordering::SeqCst), asks, "{keys_are:?} {asked_was:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_of_another_key_or_changed_is_refused() {
     let provider = provider().await;

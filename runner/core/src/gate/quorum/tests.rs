@@ -103,6 +103,39 @@ fn one_person_counts_once_under_however_many_tokens() {
 }
 
 #[test]
+fn two_approvals_at_the_same_microsecond_are_two_and_one_person_is_still_one() {
+    let people = people();
+    let facts = QuorumFacts { starter: None, ..facts(&people, &[]) };
+    let ask = ask(&gate(2));
+    let [ada, bob, laptop] = ["ada", "bob", "ada-laptop"].map(|by| approval(by, plan()));
+    assert_eq!(ada.at, bob.at);
+    for both in [[ada.clone(), bob.clone()], [bob, ada.clone()]] {
+        let quorum = quorum(&ask, &both, &facts);
+        assert_eq!((quorum.missing(), quorum.granted()), (0, Ok(())));
+    }
+    for twice in [[ada.clone(), laptop.clone()], [laptop, ada]] {
+        let quorum = quorum(&ask, &twice, &facts);
+        assert_eq!((quorum.missing(), quorum.counted.len(), quorum.uncounted.len()), (1, 1, 1));
+    }
+}
+
+#[test]
+fn a_question_can_be_answered_until_its_last_microsecond() {
+    let people = people();
+    let facts = QuorumFacts { starter: None, ..facts(&people, &[]) };
+    let ask = ask(&gate(1));
+    let instant = TimeDelta::microseconds(1);
+    for (given, wanted) in [
+        (ask.expires - instant, None),
+        (ask.expires, Some(Code::Expired)),
+        (ask.expires + instant, Some(Code::Expired)),
+    ] {
+        let given = Approval { at: given, ..approval("ada", plan()) };
+        assert_eq!(would_count(&ask, &[], &given, &facts).err().map(|reason| reason.code), wanted);
+    }
+}
+
+#[test]
 fn who_was_removed_or_lost_the_role_after_approving_no_longer_counts() {
     let mut people = people();
     let ask = ask(&gate(1));
