@@ -32,6 +32,7 @@ mod e2e {
     mod silences;
     mod standing;
     mod steps;
+    mod storms;
     mod tamper;
     mod traps;
     mod undo;

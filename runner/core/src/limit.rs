@@ -21,6 +21,7 @@
 
 mod config;
 mod group;
+mod held;
 mod judge;
 mod ledger;
 mod left;
@@ -29,6 +30,7 @@ mod storm;
 
 pub use config::{Cooldown, GlobalLimits, Limits, Rate, RateError, Share, Storm};
 pub use group::{Group, Members, Population, Roll, check_groups};
+pub use held::{HeldRun, HeldStorm, MOST_HELD, NoStormId, StormId, held, storm_of, waits_for_room};
 pub use judge::{LimitName, Refusal, Stop};
 pub use ledger::{End, Horizon, Ledger, MOST_ROWS, Request, Reservation, SERVICE};
 pub use left::Left;
