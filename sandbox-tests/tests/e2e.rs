@@ -15,6 +15,7 @@ mod e2e {
     mod disk;
     mod drills;
     mod gate;
+    mod groups;
     mod halts;
     mod identity;
     mod kill_switch;

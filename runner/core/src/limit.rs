@@ -25,6 +25,7 @@ mod held;
 mod judge;
 mod ledger;
 mod left;
+mod query;
 pub(crate) mod read;
 mod storm;
 
@@ -34,6 +35,7 @@ pub use held::{HeldRun, HeldStorm, MOST_HELD, NoStormId, StormId, held, storm_of
 pub use judge::{LimitName, Refusal, Stop};
 pub use ledger::{End, Horizon, Ledger, MOST_ROWS, Request, Reservation, SERVICE};
 pub use left::Left;
+pub use query::{Bearer, MemberQuery};
 pub use read::{global, groups};
 pub use storm::{Sightings, StormQuestion};
 
