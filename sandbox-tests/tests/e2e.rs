@@ -15,6 +15,7 @@ mod e2e {
     mod disk;
     mod drills;
     mod gate;
+    mod groups;
     mod halts;
     mod identity;
     mod kill_switch;
@@ -34,6 +35,7 @@ mod e2e {
     mod silences;
     mod standing;
     mod steps;
+    mod storms;
     mod tamper;
     mod traps;
     mod undo;

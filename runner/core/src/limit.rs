@@ -21,17 +21,21 @@
 
 mod config;
 mod group;
+mod held;
 mod judge;
 mod ledger;
 mod left;
+mod query;
 pub(crate) mod read;
 mod storm;
 
 pub use config::{Cooldown, GlobalLimits, Limits, Rate, RateError, Share, Storm};
 pub use group::{Group, Members, Population, Roll, check_groups};
+pub use held::{HeldRun, HeldStorm, MOST_HELD, NoStormId, StormId, held, storm_of, waits_for_room};
 pub use judge::{LimitName, Refusal, Stop};
 pub use ledger::{End, Horizon, Ledger, MOST_ROWS, Request, Reservation, SERVICE};
 pub use left::Left;
+pub use query::{Bearer, MemberQuery};
 pub use read::{global, groups};
 pub use storm::{Sightings, StormQuestion};
 

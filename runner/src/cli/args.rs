@@ -106,6 +106,8 @@ pub enum Command {
     Schedules,
     /// Circuit breakers: list, trip, reset
     Breakers(BreakersArgs),
+    /// Storms: what each holds as one item; approve or reject all of it
+    Storms(StormsArgs),
     /// Rehearse recorded alerts: what would have matched, been limited, been gated, run
     Backtest(BacktestArgs),
     /// Walk a runbook's road with a synthetic alert: planned only, or acted at targets that are marked for drills
@@ -464,6 +466,48 @@ pub struct SilencesArgs {
     /// Which part of the list.
     #[command(flatten)]
     pub part: Part,
+}
+
+/// `storms`
+#[derive(Debug, Args)]
+pub struct StormsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: StormsCommand,
+}
+
+/// `storms ...`
+#[derive(Debug, Subcommand)]
+pub enum StormsCommand {
+    /// List the storms that hold runs now
+    List,
+    /// Show which runs one holds
+    Show {
+        /// `all`, or runbook=NAME.
+        id: String,
+    },
+    /// Approve all plans that it holds: each run as if alone
+    Approve {
+        /// `all`, or runbook=NAME.
+        id: String,
+        /// The digest that was shown; without it, the storm is shown and asked about at the terminal.
+        #[arg(long)]
+        digest: Option<String>,
+        /// What to say with it.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Say no to all runs that it holds
+    Reject {
+        /// `all`, or runbook=NAME.
+        id: String,
+        /// The digest that was shown; without it, the storm is shown and asked about at the terminal.
+        #[arg(long)]
+        digest: Option<String>,
+        /// Why not.
+        #[arg(long)]
+        comment: Option<String>,
+    },
 }
 
 /// `breakers`

@@ -23,6 +23,7 @@ mod schedules;
 mod serve;
 mod silences;
 mod standing;
+mod storms;
 mod token;
 
 use std::fmt;
@@ -110,6 +111,7 @@ fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Unsilence { id } => runtime()?.block_on(silences::expire(&id, &cli.connection, output)),
         Command::Schedules => runtime()?.block_on(schedules::list(&cli.connection, output)),
         Command::Breakers(args) => runtime()?.block_on(breakers::run(args, &cli.connection, output)),
+        Command::Storms(args) => runtime()?.block_on(storms::run(args, &cli.connection, output)),
         Command::Backtest(args) => runtime()?.block_on(backtest::run(&args, &cli.connection, output)),
         Command::Drill(args) => runtime()?.block_on(drill::run(&args, &cli.connection, output)),
         Command::Plugin(args) => runtime()?.block_on(plugin::run(args, &cli.connection, output)),

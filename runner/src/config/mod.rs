@@ -21,6 +21,7 @@ mod hosts;
 pub mod init;
 mod read;
 mod resolve;
+mod servers;
 mod sources;
 
 pub use files::{check_private, read_members, read_policy_files};

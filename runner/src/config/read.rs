@@ -17,6 +17,7 @@ use staunch_core::standing;
 
 use super::files::read_members;
 use super::resolve::{Environment, Resolver};
+use super::servers;
 use super::{Config, Grant, Grants, Host, Hosts, OidcConfig, Public, RawSource, Trust, TrustedKey};
 
 const KEYS: [&str; 24] = [
@@ -446,10 +447,12 @@ impl Reading<'_> {
                     }
                     *path = resolved.display().to_string();
                 }
-                Members::Prometheus { .. } => self.reader.error(
-                    group.at,
-                    format!("groups.{}.members.prometheus is not available in this version", group.name),
-                ),
+                Members::Prometheus(query) => {
+                    if let Err(why) = servers::check(query, &self.resolver) {
+                        let what = format!("groups.{}.members.prometheus", group.name);
+                        self.reader.error(group.at, format!("{what}.{why}"));
+                    }
+                }
             }
         }
         groups

@@ -74,7 +74,8 @@ impl Resolver<'_> {
         self.fill(text).map_err(|message| reader.error(node.at, format!("{what}: {message}"))).ok()
     }
 
-    fn fill(&self, text: &str) -> Result<String, String> {
+    /// A text that was read before, with all its places filled in.
+    pub(super) fn fill(&self, text: &str) -> Result<String, String> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {

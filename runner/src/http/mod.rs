@@ -20,6 +20,7 @@ mod runs;
 mod schedules;
 pub mod shapes;
 mod silences;
+mod storms;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -172,6 +173,10 @@ fn run_routes() -> OpenApiRouter<App> {
         .routes(routes!(runs::reject))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::settle))
+        .routes(routes!(storms::list))
+        .routes(routes!(storms::show))
+        .routes(routes!(storms::approve))
+        .routes(routes!(storms::reject))
         .routes(routes!(by_hand::takeover))
         .routes(routes!(by_hand::give_back))
         .routes(routes!(by_hand::break_glass))

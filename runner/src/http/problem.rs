@@ -38,6 +38,9 @@ struct Document {
     /// What differs from the plan that was shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<String>,
+    /// The storm as it is now, where it is no longer the one that was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storm: Option<Value>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -54,6 +57,7 @@ impl Problem {
             field: None,
             plan: None,
             changes: Vec::new(),
+            storm: None,
             retry_after_seconds: None,
         }))
     }
@@ -86,6 +90,19 @@ impl Problem {
         self.0.plan = Some(plan);
         self.0.changes = changes;
         self
+    }
+
+    /// Adds the storm as it is now.
+    #[must_use]
+    pub fn with_storm(mut self, storm: Value) -> Self {
+        self.0.storm = Some(storm);
+        self
+    }
+
+    /// The stable code and the sentence.
+    #[must_use]
+    pub fn code_and_detail(&self) -> (&str, &str) {
+        (self.0.kind.strip_prefix(TYPE_BASE).unwrap_or(&self.0.kind), &self.0.detail)
     }
 
     /// The HTTP status.

@@ -305,7 +305,7 @@ pub(super) async fn approve(
 ) -> Result<Json<RunShape>, Problem> {
     let run = find(&app, &caller, &id, PersonAction::Approve).await?;
     let ApproveRequest { plan, comment, envelope } = body(request)?;
-    let yes = Yes { plan: digest(&plan)?, comment, envelope };
+    let yes = Yes { plan: digest(&plan)?, comment, envelope, storm: None };
     let run = app.pipeline().approve(&run.id, caller.0, yes).await?;
     Ok(Json(shown(&app, &run)))
 }

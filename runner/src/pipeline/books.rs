@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Decision, Reason, Stage};
-use staunch_core::limit::Stop;
+use staunch_core::limit::{Stop, waits_for_room};
 use staunch_core::policy::duration;
 use staunch_core::run::Run;
 use staunch_core::standing::Settings;
@@ -42,6 +42,8 @@ pub(super) enum Blocked {
     Refused(Decision),
     /// It does not act alone.
     Asks(Decision),
+    /// It was approved as one of a storm, and too many act at once: it waits.
+    Full(Decision),
 }
 
 impl Blocked {
@@ -99,7 +101,12 @@ impl Shared {
         }
         let now = self.now();
         if let Err(stop) = self.reserve(run, approved) {
-            return Ok(Err(Blocked::by_limit(&stop, now, &run.runbook)));
+            return Ok(Err(match &stop {
+                Stop::Refused(refusal) if waits_for_room(run, refusal) => {
+                    Blocked::Full(stop.decision(now, &run.runbook))
+                }
+                _ => Blocked::by_limit(&stop, now, &run.runbook),
+            }));
         }
         let changes = match self.books.breakers.begin(now, run) {
             Ok(changes) => changes,

@@ -25,6 +25,7 @@ use super::live::{LiveRun, RecordError, Wait};
 use super::planning::{self, Planned};
 use super::rule::{self, Ruling};
 use super::shared::{Shared, Waits};
+use super::storms;
 use super::turns::{Place, Turn};
 use super::undo;
 use super::verification;
@@ -276,7 +277,7 @@ async fn act_alone(
             decisions.push(question);
             return Ok(Err(Stopped::Ask));
         }
-        Err(Blocked::Refused(refusal)) => {
+        Err(Blocked::Refused(refusal) | Blocked::Full(refusal)) => {
             let reason = refusal.reason();
             decisions.push(refusal);
             return Ok(Err(Stopped::Refused(reason)));
@@ -389,6 +390,12 @@ async fn wait_for_people(
             Ok(_) if its_turn => match cross(shared, live).await? {
                 Crossed::Act(permit) => return Ok(Some(permit)),
                 Crossed::Held => continue,
+                Crossed::Full => {
+                    // Others may have the target meanwhile.
+                    (*turn, its_turn) = (None, false);
+                    storms::room(live).await;
+                    continue;
+                }
                 Crossed::Over => return Ok(None),
             },
             // All of it is asked once more when the turn has come.
@@ -441,6 +448,8 @@ enum Crossed {
     Act(ActPermit),
     /// Not now: halted meanwhile, or the approvals do not count any more.
     Held,
+    /// Not now: others of the same storm act, as many as may at once.
+    Full,
     Over,
 }
 
@@ -461,10 +470,14 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Int
         return Ok(Crossed::Over);
     }
     let run = live.snapshot().await;
-    if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = shared.take_part(&run, true).await? {
-        let over = End::because(Outcome::Refused, refusal.reason());
-        end_or_give_up(live, End { decisions: vec![refusal], ..over }).await?;
-        return Ok(Crossed::Over);
+    match shared.take_part(&run, true).await? {
+        Ok(()) => {}
+        Err(Blocked::Full(_)) => return Ok(Crossed::Full),
+        Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) => {
+            let over = End::because(Outcome::Refused, refusal.reason());
+            end_or_give_up(live, End { decisions: vec![refusal], ..over }).await?;
+            return Ok(Crossed::Over);
+        }
     }
     let mut granted = None;
     let permit = |run: &Run| -> Result<Vec<Fact>, Interrupted> {
@@ -508,7 +521,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
             let run = live.snapshot().await;
             // Its storm, if there was one, was asked about when it was first permitted.
             let part = shared.take_part(&run, true).await?;
-            if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) = part {
+            if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal) | Blocked::Full(refusal)) = part {
                 live.record(vec![given_up(refusal.reason(), None, None)], Wait::Durable).await?;
                 return Ok(Acted::Done);
             }

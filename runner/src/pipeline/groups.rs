@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use staunch_core::limit::{Group, Members, Roll};
+use staunch_core::limit::{Bearer, Group, MemberQuery, Members, Roll};
 use staunch_core::run::ProbeAnswer;
 use tokio::time::Instant;
+use url::Url;
 
 use super::shared::{Rules, Shared};
 use crate::config::read_members;
@@ -44,7 +45,7 @@ impl Looks {
             if let Err(why) = &seen {
                 tracing::warn!(group.name = %group.name, "group {} is not known: {why}", group.name);
             }
-            shared.books.limits.saw(&group.name, seen);
+            shared.saw_group(group, seen);
         });
         futures_util::future::join_all(looks).await;
         for group in due {
@@ -58,9 +59,7 @@ async fn look(shared: &Shared, rules: &Rules, group: &Group) -> Seen {
     let members = match &group.members {
         Members::List(names) => names.clone(),
         Members::File(path) => members_in(path.clone()).await?,
-        Members::Prometheus { .. } => {
-            return Err("members by a query are not available in this version".to_owned());
-        }
+        Members::Prometheus(query) => queried(shared, query).await?,
     };
     let healthy = match &group.healthy {
         Some(_) => Some(healthy(shared, rules, group, &members).await?),
@@ -76,6 +75,17 @@ async fn look(shared: &Shared, rules: &Rules, group: &Group) -> Seen {
         at,
         good_for: group.fresh_for,
     }))
+}
+
+/// The members that a query names.
+async fn queried(shared: &Shared, query: &MemberQuery) -> Result<BTreeSet<String>, String> {
+    let failed = |why: String| format!("the query to {}: {why}", query.url);
+    let base = query.url.trim_end_matches('/');
+    let url = Url::parse_with_params(&format!("{base}/api/v1/query"), [("query", query.query.as_str())]);
+    let url = url.map_err(|error| failed(error.to_string()))?;
+    let bearer = query.bearer.as_ref().map(Bearer::reveal);
+    let (status, body) = shared.sandbox.ask_server(&url, bearer, LOOK).await.map_err(failed)?;
+    query.members(status, &body).map_err(failed)
 }
 
 /// The members in a file, read where it does not hold anybody up.

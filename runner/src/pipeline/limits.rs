@@ -13,9 +13,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use staunch_core::id::RunId;
 use staunch_core::limit::{
-    GlobalLimits, Horizon, Ledger, Left, Population, Request, Reservation, Roll, SERVICE, Stop,
+    GlobalLimits, Group, Horizon, Ledger, Left, Members, Population, Request, Reservation, Roll, SERVICE,
+    Stop,
 };
-use staunch_core::policy::Runbook;
+use staunch_core::policy::{Runbook, duration};
 use staunch_core::run::{Mode, Run};
 
 use super::Pipeline;
@@ -129,8 +130,15 @@ impl Limits {
         }
     }
 
-    pub(super) fn saw(&self, group: &str, seen: Seen) {
+    fn saw(&self, group: &str, seen: Seen) {
         self.groups().insert(group.to_owned(), seen);
+    }
+
+    /// Whether what was seen of a group before is good still.
+    fn is_fresh(&self, group: &str, now: DateTime<Utc>) -> bool {
+        let groups = self.groups();
+        let roll = groups.get(group).and_then(|seen| seen.as_ref().ok());
+        roll.is_some_and(|roll| duration::after(roll.at, roll.good_for) >= now)
     }
 
     pub(super) fn keep_groups(&self, is_there: impl Fn(&str) -> bool) {
@@ -151,6 +159,16 @@ pub(super) struct Wish<'a> {
 }
 
 impl Shared {
+    /// Takes in what was seen of a group. A server that does not answer once takes nothing back that is good still.
+    pub(super) fn saw_group(&self, group: &Group, seen: Seen) {
+        let limits = &self.books.limits;
+        let by_query = matches!(group.members, Members::Prometheus(_));
+        if by_query && seen.is_err() && limits.is_fresh(&group.name, self.now()) {
+            return;
+        }
+        limits.saw(&group.name, seen);
+    }
+
     /// What stops a run that is not made yet. Its target counts as one in trouble from now on.
     pub(super) fn limit_of_wish(&self, rules: &Rules, wish: &Wish<'_>) -> Option<Stop> {
         let limits = &self.books.limits;

@@ -50,6 +50,7 @@ mod signed;
 pub mod silences;
 mod stale;
 pub mod standings;
+pub mod storms;
 mod take_up;
 mod tokens;
 pub mod turns;

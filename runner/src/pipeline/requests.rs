@@ -280,6 +280,8 @@ pub struct Yes {
     pub comment: Option<String>,
     /// The DSSE envelope in which they signed it, if they did.
     pub envelope: Option<Value>,
+    /// Where it was said of all runs of a storm at once: the digest over what was shown.
+    pub storm: Option<Digest>,
 }
 
 /// Approves the plan that was shown. Plans anew first, when the plan is old or the rules changed.
@@ -330,6 +332,7 @@ fn approval(shared: &Shared, person: &Person, yes: Yes, policy: Option<Digest>) 
         roles: person.roles.iter().cloned().collect(),
         policy,
         envelope: yes.envelope,
+        storm: yes.storm,
     }
 }
 

@@ -29,6 +29,7 @@ use super::plugins::Plugins;
 use super::schedules::Clockwork;
 use super::scribe::{Scribe, ScribeError};
 use super::silences::Book;
+use super::storms;
 use super::turns::{Place, Turns};
 use super::windows::Outlooks;
 use super::{Listed, Listing, ReadError, RunEntry, drive, next_page, views};
@@ -261,7 +262,7 @@ impl Shared {
             .collect();
         let halted = self.halted_run(&run);
         let windows = self.windows_over_run(&run);
-        let limit = if undoes { None } else { self.limit_of(&run) };
+        let limit = if undoes { None } else { storms::but_for_room(&run, self.limit_of(&run)) };
         let breaker = if undoes { None } else { self.breaker_of(&run) };
         let facts = PreGateFacts {
             target: run.target.as_deref(),

@@ -6,6 +6,7 @@
 //!
 //! This room never decides policy, never verifies plugins, and never hands a guest anything but an answer.
 
+mod ask;
 mod broker;
 mod cap;
 pub mod capability;

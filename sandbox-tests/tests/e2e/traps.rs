@@ -416,5 +416,9 @@ fn d20_a_storm_is_not_answered_one_by_one() {
         });
     }
     assert!(asks >= 9, "{asks} of 12 ask people");
+    let storms = daemon.get("/v1/storms").expect(200);
+    let items = storms["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "one question: {storms:#}");
+    assert_eq!(items[0]["runs"].as_array().map(Vec::len), Some(asks as usize));
     assert!(stage.target.posts().len() <= 3, "{} actions alone", stage.target.posts().len());
 }

@@ -189,7 +189,7 @@ impl Later {
             groups: Default::default(),
             subject,
         };
-        let yes = Yes { plan: run.plan.unwrap(), comment: None, envelope: None };
+        let yes = Yes { plan: run.plan.unwrap(), comment: None, envelope: None, storm: None };
         self.pipeline.approve(&run.id, ada, yes).await
     }
 }

@@ -283,6 +283,7 @@ fn waiting() -> Run {
             comment: None,
             subject: None,
             envelope: None,
+            storm: None,
             roles: Vec::new(),
             policy: None,
         }],

@@ -4,11 +4,11 @@ use super::*;
 use crate::limit::{LimitName, Refusal};
 use crate::run::{Approval, Ask, Granted, State};
 
-pub(super) fn at(second: i64) -> DateTime<Utc> {
+pub(crate) fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
 }
 
-pub(super) fn plan() -> Digest {
+pub(crate) fn plan() -> Digest {
     Digest::of(b"plan")
 }
 
@@ -20,6 +20,7 @@ pub(super) fn approval(by: &str, plan: Digest) -> Approval {
         comment: None,
         subject: None,
         envelope: None,
+        storm: None,
         roles: Vec::new(),
         policy: None,
     }

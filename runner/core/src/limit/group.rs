@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::query::MemberQuery;
 use super::read::MOST_MEMBERS;
 use crate::policy::duration;
 use crate::policy::problem::{Position, Problem};
@@ -39,14 +40,7 @@ pub enum Members {
     /// A text file beside the configuration, one name a line; empty lines and lines with `#` first say nothing.
     File(String),
     /// The values of a label in the answer to a query.
-    Prometheus {
-        /// The server.
-        url: String,
-        /// The query.
-        query: String,
-        /// The label.
-        label: String,
-    },
+    Prometheus(MemberQuery),
 }
 
 impl Members {

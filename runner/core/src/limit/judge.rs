@@ -105,7 +105,7 @@ impl Stop {
         let Reason { code, message } = self.reason();
         match self {
             Self::Refused(_) => Decision::refuse(at, Stage::Limit, runbook, code, message),
-            Self::Asks(_) => Decision::ask(at, Stage::Limit, runbook, code, message),
+            Self::Asks(question) => Decision::ask(at, Stage::Limit, question.subject(), code, message),
         }
     }
 }

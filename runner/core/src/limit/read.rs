@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::config::{GlobalLimits, LONGEST_WINDOW, MOST, Rate, RateError, Share, Storm};
 use super::group::{Group, Members};
+use super::query;
 use crate::policy::duration;
 use crate::policy::problem::Position;
 use crate::policy::reader::{Fields, Reader, is_name, not_a_name};
@@ -18,7 +19,6 @@ const GLOBAL_KEYS: [&str; 7] =
 const OF_A_RUNBOOK: [&str; 3] = ["concurrent_targets", "at_least_healthy", "cooldown"];
 const GROUP_KEYS: [&str; 4] = ["members", "healthy", "refresh", "fresh_for"];
 const MEMBER_KEYS: [&str; 2] = ["file", "prometheus"];
-const QUERY_KEYS: [&str; 3] = ["url", "query", "label"];
 const GROUP_PROBES: [&str; 2] = ["http", "tcp"];
 
 /// The most groups.
@@ -182,14 +182,5 @@ fn members(reader: &mut Reader<'_>, what: &str, node: &Node) -> Option<Members> 
     if entry.key == "file" {
         return reader.text(&entry.node, &what).map(|path| Members::File(path.to_owned()));
     }
-    let fields = reader.fields(&entry.node, &what, &QUERY_KEYS);
-    let mut text = |key: &str, default: Option<&str>| {
-        let node = if default.is_some() { fields.get(key) } else { reader.required(fields, key, &what) };
-        match node {
-            Some(node) => reader.text(node, &format!("{what}.{key}")).map(str::to_owned),
-            None => default.map(str::to_owned),
-        }
-    };
-    let (url, query, label) = (text("url", None), text("query", None), text("label", Some("instance")));
-    Some(Members::Prometheus { url: url?, query: query?, label: label? })
+    query::read(reader, &what, &entry.node)
 }

@@ -11,6 +11,9 @@ use super::config::{GlobalLimits, Storm};
 use super::ledger::{Horizon, Ledger, Request};
 use crate::policy::duration;
 
+/// The subject of what is said of the storm brake over everything. No runbook can have such a name.
+pub(super) const ALL_RUNBOOKS: &str = "all runbooks";
+
 /// The most targets that are remembered of one runbook; beyond it the oldest are dropped.
 const MOST_TARGETS: usize = 1_024;
 
@@ -75,10 +78,10 @@ pub struct StormQuestion {
 }
 
 impl StormQuestion {
-    /// What runs that wait on the same question have in common.
+    /// What runs that wait on the same question have in common: the runbook, or that it is about all of them.
     #[must_use]
-    pub fn key(&self) -> String {
-        self.runbook.as_ref().map_or_else(|| "storm".to_owned(), |runbook| format!("storm/{runbook}"))
+    pub fn subject(&self) -> &str {
+        self.runbook.as_deref().unwrap_or(ALL_RUNBOOKS)
     }
 }
 

@@ -256,7 +256,7 @@ fn a_storm_asks_one_question_for_all_its_targets() {
     world.reserve(100, &ask(2, "a")).unwrap();
     let Err(stop) = world.reserve(101, &ask(3, "c")) else { panic!() };
     let Stop::Asks(question) = &stop else { panic!("{stop:?}") };
-    assert_eq!((question.count, question.key().as_str()), (3, "storm/r"));
+    assert_eq!((question.count, question.subject()), (3, "r"));
     assert_eq!(question.targets, ["a", "b", "c"]);
     let decision = stop.decision(at(101), "r");
     assert_eq!((decision.result, decision.code), (decision::Outcome::Ask, Code::Storm));
@@ -278,7 +278,7 @@ fn a_storm_over_everything_counts_all_runbooks_and_a_refusal_goes_before_the_que
     world.global.storm = Some(Storm { targets: 1, within: seconds(300) });
     world.reserve(0, &Ask { runbook: "s", ..ask(1, "a") }).unwrap();
     let Err(Stop::Asks(question)) = world.reserve(1, &ask(2, "b")) else { panic!() };
-    assert_eq!((question.runbook.as_deref(), question.key().as_str()), (None, "storm"));
+    assert_eq!((question.runbook.as_deref(), question.subject()), (None, "all runbooks"));
     world.reserve(2, &Ask { approved: true, ..ask(2, "b") }).unwrap();
     assert!(matches!(world.reserve(3, &ask(3, "c")), Err(Stop::Refused(_))));
 }

@@ -108,6 +108,9 @@ pub struct Approval {
     /// The DSSE envelope in which they signed it with a key of their own, as it was verified then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<serde_json::Value>,
+    /// Where they answered for all runs of a storm at once: the digest over the runs and plans that were shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Digest>,
 }
 
 /// Under what people let a run act: counted again when it goes on.

@@ -135,6 +135,7 @@ pub(super) fn approved(plan: Digest) -> Event {
         envelope: None,
         roles: Vec::new(),
         policy: None,
+        storm: None,
     };
     let leaf = crate::event::RunApproved { plan, policy: Digest::of(b"") };
     event(Fact::RunApproved(leaf, Outside::Kept(payload::RunApproved { approval })))

@@ -117,8 +117,8 @@ fn groups_have_members_and_a_probe() {
     assert_eq!((url.as_str(), status), ("http://web-7:80/ok", Some(200)));
     assert_eq!(groups["db"].members, Members::File("./db.txt".to_owned()));
     assert_eq!((groups["db"].refresh, groups["db"].fresh_for), (seconds(30), seconds(300)));
-    let Members::Prometheus { label, .. } = &groups["job"].members else { panic!() };
-    assert_eq!(label, "instance");
+    let Members::Prometheus(query) = &groups["job"].members else { panic!() };
+    assert_eq!((query.label.as_str(), query.bearer.is_none()), ("instance", true));
     assert_eq!(Members::of_text("# fleet\nweb-1\n\n web-2 \n").unwrap().len(), 2);
     assert_eq!(Members::of_text("web-1\nweb-1\n").unwrap_err(), "must not name \"web-1\" twice");
     assert_eq!(Members::of_text("#\n").unwrap_err(), "must name at least one member");
@@ -135,6 +135,16 @@ fn wrong_groups_are_refused_at_their_place() {
             "web: { members: {} }",
             "1:17: groups.web.members must be a list, or have exactly one key of file, prometheus",
         ),
+        (
+            "web: { members: { prometheus: { url: 'http://a', query: ' ' } } }",
+            "1:57: groups.web.members.prometheus.query must be a query of at most 4096 bytes",
+        ),
+        (
+            "web: { members: { prometheus: { url: 'http://a', query: up, label: 9a } } }",
+            "1:68: groups.web.members.prometheus.label must be the name of a label",
+        ),
+        ("web: { members: { prometheus: { query: up } } }", "needs the key \"url\""),
+        ("web: { members: { prometheus: { token: x } } }", "valid keys: url, query, label, bearer"),
         ("web: { members: [a], fresh_for: 5s }", "1:1: groups.web.fresh_for is 5s, shorter than the 15s"),
         (
             "web: { members: [a], healthy: { tcp: { address: '{{ host }}:22' } } }",
