@@ -30,7 +30,7 @@ pub(super) const COMPANY_DELAY: Duration = Duration::from_micros(500);
 /// How often a disk that was full is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes written between two foldings of the write-ahead log, which keeps that about four times as long.
-const FOLD_BYTES: usize = 8 * 1024 * 1024;
+const FOLD_BYTES: usize = 16 * 1024 * 1024;
 /// What a transaction writes besides its rows' bytes: index pages, mostly.
 const OVERHEAD_BYTES: usize = 8 * 1024;
 
