@@ -117,7 +117,7 @@ fn a_trial_that_is_answered_closes_the_breaker_of_a_probe() {
     // The fix of the run that tries brings it back. Before it, the endpoint is as silent as ever: that counts for
     // nothing.
     let (api, token) = (daemon.address(), format!("Bearer {}", stage.home.administrator));
-    let (back, there) = (Mutex::new(None), address.clone());
+    let (back, there) = (Mutex::new(None), address);
     stage.target.on_post(move |_| {
         let listed = send(api, "GET", "/v1/breakers?state=half-open", &[("authorization", &token)], b"");
         if listed.unwrap().json()["items"][0]["trial"].is_string() {
