@@ -168,6 +168,12 @@ impl Target {
         });
     }
 
+    /// All requests that came, in the order in which they came.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
     /// All POSTs that came, in the order in which they came.
     #[must_use]
     pub fn posts(&self) -> Vec<Seen> {

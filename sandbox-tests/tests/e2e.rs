@@ -22,6 +22,7 @@ mod e2e {
     mod ladder;
     mod life;
     mod limits;
+    mod probe_breakers;
     mod quorum;
     mod races;
     mod real_alerts;

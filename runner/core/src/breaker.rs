@@ -257,6 +257,17 @@ impl Breaker {
         run: &RunId,
         grade: Grade,
     ) -> Option<Move> {
+        self.record_as(settings, now, (run, grade), "did not fix it or failed")
+    }
+
+    /// As [`Breaker::record`]; `bad` says what those runs have in common that count against it.
+    pub fn record_as(
+        &mut self,
+        settings: &Settings,
+        now: DateTime<Utc>,
+        (run, grade): (&RunId, Grade),
+        bad: &str,
+    ) -> Option<Move> {
         let now = self.tick(now);
         if self.results.iter().any(|known| known.run == *run) {
             return None;
@@ -283,7 +294,7 @@ impl Breaker {
             State::Closed {} if grade == Grade::Neither => None,
             State::Closed {} => {
                 self.remember(settings, now, run, grade == Grade::Good);
-                let why = self.fault(settings)?;
+                let why = self.fault(settings, bad)?;
                 Some(self.open(settings, now, why))
             }
         }
@@ -299,7 +310,7 @@ impl Breaker {
     }
 
     /// Why it must open, if it must: enough failures, in enough runs, that are a large enough part of them.
-    fn fault(&self, settings: &Settings) -> Option<String> {
+    fn fault(&self, settings: &Settings, what: &str) -> Option<String> {
         let runs = self.results.len();
         let bad = self.results.iter().filter(|result| !result.good).count();
         let opens = bad >= settings.failures as usize
@@ -307,7 +318,7 @@ impl Breaker {
             && bad.saturating_mul(100) >= runs.saturating_mul(usize::from(settings.failure_rate));
         opens.then(|| {
             let window = duration::print(settings.window);
-            format!("{bad} of {runs} runs within {window} did not fix it or failed")
+            format!("{bad} of {runs} runs within {window} {what}")
         })
     }
 

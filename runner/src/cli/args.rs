@@ -532,7 +532,7 @@ pub enum BreakersCommand {
     },
     /// Open one, until it is reset
     Trip {
-        /// PLUGIN, or PLUGIN@TARGET.
+        /// PLUGIN, PLUGIN@TARGET, or probe:ENDPOINT as it is listed.
         id: String,
         /// Why.
         #[arg(long)]
@@ -540,7 +540,7 @@ pub enum BreakersCommand {
     },
     /// Close one; what was before no longer counts
     Reset {
-        /// PLUGIN, or PLUGIN@TARGET.
+        /// PLUGIN, PLUGIN@TARGET, or probe:ENDPOINT as it is listed.
         id: String,
         /// Why.
         #[arg(long)]

@@ -21,10 +21,12 @@ use crate::pipeline::breakers::{Hand, Whose};
 /// A circuit breaker.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BreakerShape {
-    /// `PLUGIN@TARGET`; `PLUGIN` for the one of a plugin at all targets.
+    /// `PLUGIN@TARGET`; `PLUGIN` for the one of a plugin at all targets; `probe:ENDPOINT` for one of probes.
     id: String,
-    /// The plugin.
-    plugin: String,
+    /// The plugin; `null`: it is one of probes.
+    plugin: Option<String>,
+    /// What probes look at: `http://HOST:PORT`, `tcp://HOST:PORT` or `service://HOST`.
+    probe: Option<String>,
     /// The target; `null`: all of them together.
     target: Option<String>,
     /// `closed`, `open` or `half-open`.
@@ -49,8 +51,9 @@ fn shape(whose: &Whose, breaker: &Breaker) -> BreakerShape {
     let failures = breaker.results().filter(|result| !result.good).count();
     let mut shape = BreakerShape {
         id: whose.to_string(),
-        plugin: whose.plugin.clone(),
-        target: whose.target.clone(),
+        plugin: whose.endpoint().is_none().then(|| whose.plugin.clone()),
+        probe: whose.endpoint().map(str::to_owned),
+        target: whose.target.clone().filter(|_| whose.endpoint().is_none()),
         state: breaker.state().as_str(),
         why: None,
         since: None,
@@ -103,7 +106,7 @@ pub(super) async fn list(
     shapes.sort_by(|a, b| a.id.cmp(&b.id));
     shapes.retain(|shape| {
         query.state.as_deref().is_none_or(|state| state == shape.state)
-            && query.plugin.as_deref().is_none_or(|plugin| plugin == shape.plugin)
+            && query.plugin.as_deref().is_none_or(|plugin| shape.plugin.as_deref() == Some(plugin))
             && query.after.as_deref().is_none_or(|after| shape.id.as_str() > after)
     });
     let more = shapes.len() > most;
@@ -122,7 +125,7 @@ pub(super) struct ByHand {
     reason: Value,
 }
 
-/// Opens a breaker, until somebody closes it: `PLUGIN` or `PLUGIN@TARGET`. Who may halt may do it.
+/// Opens a breaker, until somebody closes it: `PLUGIN`, `PLUGIN@TARGET` or `probe:ENDPOINT`. Who may halt may do it.
 #[utoipa::path(post, path = "/v1/breakers/{id}/trip", tag = "breakers", request_body = ByHand,
     responses((status = 200, body = BreakerShape), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -158,7 +161,11 @@ async fn by_hand(
 ) -> Result<Json<BreakerShape>, Problem> {
     let request = body(request)?;
     let whose: Whose = id.parse().map_err(|()| Problem::not_found("breaker", &id))?;
-    caller.may(&app, action, Object::Scope(&format!("plugin={}", whose.plugin)))?;
+    let scope = match whose.endpoint() {
+        Some(endpoint) => format!("probe={endpoint}"),
+        None => format!("plugin={}", whose.plugin),
+    };
+    caller.may(&app, action, Object::Scope(&scope))?;
     let reason = request.reason.as_str().unwrap_or_default();
     let (whose, breaker) = app.pipeline().breaker_by_hand(whose, hand, &caller.0.name, reason).await?;
     Ok(Json(shape(&whose, &breaker)))

@@ -1,7 +1,9 @@
-//! Circuit breakers at work: one for each plugin and target, one for each plugin.
+//! Circuit breakers at work: one for each plugin and target, one for each plugin, one for each endpoint of probes.
 //!
 //! A change of a breaker's state is an entry of its own, `breaker-changed`, with the whole breaker in it. What a
 //! closed one remembers besides is put together again from the rows of kind [`views::ACTION`].
+
+mod probes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,15 +28,16 @@ const MOST: usize = 50_000;
 /// Whose breaker it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Whose {
-    /// The plugin.
+    /// The plugin; `probe:` where it is the one of an endpoint that probes look at.
     pub plugin: String,
-    /// The target; `None`: all of them together.
+    /// The target, or that endpoint; `None`: all targets together.
     pub target: Option<String>,
 }
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
+            Some(endpoint) if self.plugin == probes::PROBE => write!(f, "{}{endpoint}", probes::PROBE),
             Some(target) => write!(f, "{}@{target}", self.plugin),
             None => f.write_str(&self.plugin),
         }
@@ -45,6 +48,10 @@ impl FromStr for Whose {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(endpoint) = text.strip_prefix(probes::PROBE) {
+            let endpoint = probes::named(endpoint).ok_or(())?;
+            return Ok(Self { plugin: probes::PROBE.to_owned(), target: Some(endpoint) });
+        }
         let (plugin, target) = text.split_once('@').map_or((text, None), |(p, target)| (p, Some(target)));
         if plugin.is_empty() || target.is_some_and(str::is_empty) {
             return Err(());
@@ -66,7 +73,7 @@ pub struct BreakerRecord {
 
 /// A breaker whose state changed.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(in crate::pipeline) struct Change {
     whose: Whose,
     from: &'static str,
     why: String,
@@ -94,6 +101,8 @@ impl Change {
         Line { event: Arc::new(event), views }
     }
 }
+
+pub(super) use probes::Heard;
 
 /// All breakers that remember anything.
 #[derive(Debug, Default)]
@@ -188,7 +197,8 @@ impl Breakers {
         let mut table = lock(&self.table);
         let settings = self.settings();
         let mut changes = Vec::new();
-        for whose in run.steps.iter().flat_map(|step| both(&step.plugin, run.target.as_deref())) {
+        let plugins = run.steps.iter().flat_map(|step| both(&step.plugin, run.target.as_deref()));
+        for whose in plugins.chain(probes::of_run(run)) {
             let Some(breaker) = table.get_mut(&whose) else { continue };
             let before = breaker.state().clone();
             if matches!(&before, State::HalfOpen { trial: Some(trial), .. } if *trial == run.id) {
@@ -306,7 +316,7 @@ impl Pipeline {
         let shared = Arc::clone(&self.0);
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.whole(async move {
-            if shared.plugins.record(&whose.plugin).is_none() {
+            if whose.endpoint().is_none() && shared.plugins.record(&whose.plugin).is_none() {
                 return Err(Refusal::NotFound { what: "plugin of a breaker", id: whose.plugin });
             }
             let no_reason =

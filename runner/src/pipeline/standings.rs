@@ -20,6 +20,9 @@ use super::views::{self, Action, PluginRecord};
 use super::{OpenError, Pipeline, ReadError, Refusal};
 use crate::journal::{Journal, ViewQuery};
 
+/// How many of the runs that caused a move the log names.
+const MOST_NAMED: usize = 10;
+
 /// What a person does to a plugin's standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hand {
@@ -89,11 +92,22 @@ pub(super) fn count(plugins: &Plugins, settings: &Settings, scribe: &Scribe, act
 /// The entries of moves.
 pub(super) fn lines(scribe: &Scribe, moved: &[(PluginRecord, Move)]) -> Vec<Line> {
     let lines = moved.iter().map(|(record, moved)| {
-        let to = moved.to.as_str();
-        tracing::warn!("plugin {} {} moves down to {to}: {}", record.name, record.version, moved.message);
+        let (to, runs) = (moved.to.as_str(), named(&moved.runs));
+        tracing::warn!(
+            plugin.name = %record.name, plugin.standing = to,
+            "plugin {} {} moves down to {to}: {}; by {runs}", record.name, record.version, moved.message
+        );
         line(scribe, record, moved)
     });
     lines.collect()
+}
+
+/// The newest of the runs that caused a move, as the log has them; the record has all.
+fn named(runs: &[RunId]) -> String {
+    let newest: Vec<&str> = runs.iter().rev().take(MOST_NAMED).map(RunId::as_str).collect();
+    let more = runs.len().saturating_sub(newest.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} before them") };
+    format!("{}{more}", newest.join(", "))
 }
 
 fn note(

@@ -14,6 +14,7 @@ use staunch_core::run::{Outcome, ProbeAnswer, Run, State, Verdict, VerifyPlan};
 use staunch_core::verify::Watch;
 
 use super::act::{conclude, summary};
+use super::breakers::Heard;
 use super::drive::{End, Interrupted};
 use super::job::{self, Part, Purpose};
 use super::live::{LiveRun, Wait};
@@ -21,7 +22,7 @@ use super::shared::Shared;
 use crate::sandbox::{Ending, Mode};
 
 /// Longest that one look of one probe may take.
-const LOOK: Duration = Duration::from_secs(10);
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 /// What one look at all probes gave.
 struct Look {
@@ -36,7 +37,7 @@ pub(super) async fn baseline(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Resul
     if run.baseline.is_some() || run.touched_the_world() {
         return Ok(None);
     }
-    let look = look(shared, live, &run, verify).await;
+    let look = look(shared, live, &run, verify, None).await;
     let recovered = look.answers.iter().all(|answer| *answer == ProbeAnswer::Passed);
     let message = format!("all probes pass already: {}", look.details.join("; "));
     live.record(vec![probed(true, look)], Wait::Rides).await?;
@@ -108,8 +109,9 @@ async fn watch(
         run.baseline.as_deref(),
     );
     let mut before: Vec<ProbeAnswer> = Vec::new();
+    let mut heard = Heard::default();
     loop {
-        let look = look(shared, live, run, verify).await;
+        let look = look(shared, live, run, verify, Some(&mut heard)).await;
         if live.look(|run| run.state).await == State::Ended {
             return Ok(None);
         }
@@ -122,6 +124,7 @@ async fn watch(
             live.record(vec![probed(false, look)], Wait::Rides).await?;
         }
         if let Some(judgement) = judgement {
+            shared.never_heard(run, &heard).await;
             let message = match error_of(run) {
                 Some(error) => format!("{error}; probes: {details}"),
                 None => details,
@@ -144,7 +147,13 @@ async fn watch(
 }
 
 /// Looks at all probes once, in order.
-async fn look(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run, verify: &VerifyPlan) -> Look {
+async fn look(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    run: &Run,
+    verify: &VerifyPlan,
+    mut heard: Option<&mut Heard>,
+) -> Look {
     let mut look = Look { answers: Vec::new(), details: Vec::new() };
     for probe in &verify.probes {
         let (answer, detail) = match probe {
@@ -153,9 +162,7 @@ async fn look(shared: &Arc<Shared>, live: &Arc<LiveRun>, run: &Run, verify: &Ver
             ReadyProbe::Http { .. }
             | ReadyProbe::Sequence { .. }
             | ReadyProbe::Tcp { .. }
-            | ReadyProbe::Service { .. } => {
-                shared.sandbox.probe(probe, &shared.rules().probes, run.host.as_deref(), LOOK).await
-            }
+            | ReadyProbe::Service { .. } => shared.look_at(run, probe, heard.as_deref_mut()).await,
         };
         look.answers.push(answer);
         look.details.push(detail);

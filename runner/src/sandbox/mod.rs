@@ -37,7 +37,7 @@ pub use job::{
 };
 pub use ledger::{Backend, Intent, Ledger, LedgerError, Outcome, Reading, Verdict};
 pub use limits::Limits;
-pub use probe::ProbeGrants;
+pub use probe::{Looked, ProbeGrants};
 pub use roots::{Root, RootError, read_roots};
 pub use secrets::{MIN_SECRET_BYTES, SecretError};
 

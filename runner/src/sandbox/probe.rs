@@ -24,6 +24,28 @@ const OWNER: &str = "probes";
 /// The capability that only probes have: `tcp: { connect: ['web-7:8080'] }`.
 const TCP: &str = "tcp";
 
+/// What one look gave.
+#[derive(Debug)]
+pub struct Looked {
+    /// The answer.
+    pub answer: ProbeAnswer,
+    /// A sentence for people.
+    pub detail: String,
+    /// Whether nobody answered at all: whatever was asked hangs, refuses or is not there.
+    pub silent: bool,
+}
+
+impl Looked {
+    fn told(answer: ProbeAnswer, detail: String) -> Self {
+        Self { answer, detail, silent: false }
+    }
+}
+
+/// Whether a look that failed got no answer; one that was too much of one is an answer.
+fn is_silent(failure: &Failure) -> bool {
+    !matches!(failure.error.code.as_str(), "response-too-large" | "invalid-argument")
+}
+
 /// What probes may look at.
 #[derive(Debug, Default)]
 pub struct ProbeGrants {
@@ -75,10 +97,7 @@ impl ProbeGrants {
 }
 
 impl Sandbox {
-    /// Looks once, for no longer than `within`. The answer comes with a sentence for people.
-    ///
-    /// `host` is the host that the run's target denotes: units are looked at there. Probes of plugins and of
-    /// alerts are not the sandbox's to make, and give no answer here.
+    /// As [`Sandbox::look_at`], for whom it does not matter whether anybody answered.
     pub async fn probe(
         &self,
         probe: &ReadyProbe,
@@ -86,6 +105,21 @@ impl Sandbox {
         host: Option<&str>,
         within: Duration,
     ) -> (ProbeAnswer, String) {
+        let looked = self.look_at(probe, grants, host, within).await;
+        (looked.answer, looked.detail)
+    }
+
+    /// Looks once, for no longer than `within`. The answer comes with a sentence for people.
+    ///
+    /// `host` is the host that the run's target denotes: units are looked at there. Probes of plugins and of
+    /// alerts are not the sandbox's to make, and give no answer here.
+    pub async fn look_at(
+        &self,
+        probe: &ReadyProbe,
+        grants: &ProbeGrants,
+        host: Option<&str>,
+        within: Duration,
+    ) -> Looked {
         let deadline = Instant::now() + within;
         match probe {
             ReadyProbe::Http { url, method, status, body_contains } => {
@@ -97,7 +131,7 @@ impl Sandbox {
                 self.probe_service((unit, state), grants, host, deadline).await
             }
             ReadyProbe::AlertResolved {} | ReadyProbe::Plugin {} => {
-                (ProbeAnswer::NoAnswer, "the host cannot look at this".to_owned())
+                Looked::told(ProbeAnswer::NoAnswer, "the host cannot look at this".to_owned())
             }
         }
     }
@@ -108,7 +142,7 @@ impl Sandbox {
         (status, body_contains): (Option<u16>, Option<&str>),
         grants: &ProbeGrants,
         deadline: Instant,
-    ) -> (ProbeAnswer, String) {
+    ) -> Looked {
         let subject = format!("{method} {url}");
         let record = RequestRecord {
             method: method.to_owned(),
@@ -129,7 +163,7 @@ impl Sandbox {
         let right_body = body_contains.is_none_or(|wanted| body.contains(wanted));
         let answer = if right_status && right_body { ProbeAnswer::Passed } else { ProbeAnswer::Failed };
         let about_body = if right_body { "" } else { ", and its body lacks what it must contain" };
-        (answer, format!("{subject} answered {}{about_body}", response.status))
+        Looked::told(answer, format!("{subject} answered {}{about_body}", response.status))
     }
 
     /// Makes one request; its response, or what the probe answers that got none.
@@ -139,12 +173,15 @@ impl Sandbox {
         subject: &str,
         grants: &ProbeGrants,
         deadline: Instant,
-    ) -> Result<<Read as Function>::Output, (ProbeAnswer, String)> {
+    ) -> Result<<Read as Function>::Output, Looked> {
         let read = Request::new(record).map(Read).map_err(|error| no_answer(subject, &error))?;
         self.look(&read, grants, deadline).await.map_err(|look| match look {
             Look::Refused(error) => no_answer(subject, &error),
             // A target that does not answer is broken: that is what a health check is for.
-            Look::Failed(failure) => (ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message)),
+            Look::Failed(failure) => Looked {
+                silent: is_silent(&failure),
+                ..Looked::told(ProbeAnswer::Failed, format!("{subject}: {}", failure.error.message))
+            },
         })
     }
 
@@ -154,7 +191,7 @@ impl Sandbox {
         requests: &[ReadyRequest],
         grants: &ProbeGrants,
         deadline: Instant,
-    ) -> (ProbeAnswer, String) {
+    ) -> Looked {
         let mut walk = Walk::new(requests);
         let mut number = 0;
         while let Some(FilledRequest { method, url, headers }) = walk.request() {
@@ -167,10 +204,10 @@ impl Sandbox {
                 Err(answer) => return answer,
             };
             if let Err(why) = walk.answered(response.status, &response.headers, &response.body) {
-                return (ProbeAnswer::Failed, format!("{subject} {why}"));
+                return Looked::told(ProbeAnswer::Failed, format!("{subject} {why}"));
             }
         }
-        (ProbeAnswer::Passed, format!("all {} requests of the sequence passed", requests.len()))
+        Looked::told(ProbeAnswer::Passed, format!("all {} requests of the sequence passed", requests.len()))
     }
 
     async fn probe_service(
@@ -179,11 +216,11 @@ impl Sandbox {
         grants: &ProbeGrants,
         host: Option<&str>,
         deadline: Instant,
-    ) -> (ProbeAnswer, String) {
+    ) -> Looked {
         let subject = format!("unit {unit}");
         if host.is_none() {
             let message = format!("{subject}: the run's target is no name of a host in `hosts:`");
-            return (ProbeAnswer::NoAnswer, message);
+            return Looked::told(ProbeAnswer::NoAnswer, message);
         }
         let status = match Unit::new(unit.to_owned()).map(Status) {
             Ok(status) => status,
@@ -192,11 +229,13 @@ impl Sandbox {
         match self.look(&status, grants, deadline).await {
             Ok(status) => {
                 let answer = if status.active == wanted { ProbeAnswer::Passed } else { ProbeAnswer::Failed };
-                (answer, format!("{subject} is {}", status.active))
+                Looked::told(answer, format!("{subject} is {}", status.active))
             }
             Err(Look::Refused(error)) => no_answer(&subject, &error),
             // Without the service manager nothing is known of its units.
-            Err(Look::Failed(failure)) => no_answer(&subject, &failure.error),
+            Err(Look::Failed(failure)) => {
+                Looked { silent: is_silent(&failure), ..no_answer(&subject, &failure.error) }
+            }
         }
     }
 
@@ -223,18 +262,23 @@ enum Look {
     Failed(Failure),
 }
 
-fn no_answer(subject: &str, error: &CallError) -> (ProbeAnswer, String) {
-    (ProbeAnswer::NoAnswer, format!("{subject}: {}", error.message))
+fn no_answer(subject: &str, error: &CallError) -> Looked {
+    Looked::told(ProbeAnswer::NoAnswer, format!("{subject}: {}", error.message))
 }
 
-async fn probe_tcp(address: &str, grants: &ProbeGrants, deadline: Instant) -> (ProbeAnswer, String) {
+async fn probe_tcp(address: &str, grants: &ProbeGrants, deadline: Instant) -> Looked {
     if let Err(message) = grants.tcp(address) {
-        return (ProbeAnswer::NoAnswer, format!("tcp {address}: {message}"));
+        return Looked::told(ProbeAnswer::NoAnswer, format!("tcp {address}: {message}"));
     }
     match timeout_at(deadline, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => (ProbeAnswer::Passed, format!("tcp {address} is open")),
-        Ok(Err(error)) => (ProbeAnswer::Failed, format!("tcp {address}: {error}")),
-        Err(_) => (ProbeAnswer::Failed, format!("tcp {address}: no answer in time")),
+        Ok(Ok(_)) => Looked::told(ProbeAnswer::Passed, format!("tcp {address} is open")),
+        Ok(Err(error)) => {
+            Looked { silent: true, ..Looked::told(ProbeAnswer::Failed, format!("tcp {address}: {error}")) }
+        }
+        Err(_) => Looked {
+            silent: true,
+            ..Looked::told(ProbeAnswer::Failed, format!("tcp {address}: no answer in time"))
+        },
     }
 }
 

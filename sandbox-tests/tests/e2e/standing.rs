@@ -48,6 +48,9 @@ fn ten_failures_demote_a_plugin_and_its_next_run_asks_people() {
     );
     assert_eq!(moved["runs"], json!(runs), "{moved:#}");
     assert!(moved["message"].as_str().unwrap().contains("0 of 10 runs"), "{moved:#}");
+    let newest_first: Vec<&str> = runs.iter().rev().filter_map(Value::as_str).collect();
+    daemon.until_said("moves down to approve");
+    daemon.until_said(&format!("by {}", newest_first.join(", ")));
     let id = daemon.run_of(&Firing::new(ALERT, "shop-10"));
     let _run = daemon.until(&id, "waiting");
     daemon.kill();

@@ -38,6 +38,7 @@ fn work(stage: &Stage) {
     daemon.release(&daemon.halt(&json!("all")));
     let by_hand = json!({ "reason": "a day's work" });
     let _open = daemon.post("/v1/breakers/http-request@shop-99/trip", &by_hand).expect(200);
+    let _open = daemon.post("/v1/breakers/probe:tcp:%2F%2Fshop:1/trip", &by_hand).expect(200);
     let _run = daemon.run_of(&Firing::new(ALERT, "shop-6"));
     glass(stage, &daemon);
     in_steps(stage, &daemon);

@@ -48,7 +48,7 @@ impl fmt::Debug for Bearer {
 pub struct MemberQuery {
     /// The server, without `/api/v1/query`.
     pub url: String,
-    /// The query, in PromQL.
+    /// The query, as the server takes it.
     pub query: String,
     /// The label whose values the members are.
     pub label: String,

@@ -76,7 +76,7 @@ fn the_digest_is_over_runs_and_plans_in_any_order() {
     let replanned = Run { plan: Some(Digest::of(b"another")), ..two.clone() };
     let elsewhere = Run { decisions: vec![said(1, ALL_RUNBOOKS)], ..one.clone() };
     let others = [
-        digest(&[one.clone()]),
+        digest(std::slice::from_ref(&one)),
         digest(&[one.clone(), replanned]),
         digest(&[one, two, held_by(3, "r")]),
         digest(&[elsewhere]),
