@@ -106,7 +106,7 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start)
     if result.is_err()
         && let Some(acted) = live.look(given_up).await
     {
-        result = finish(&shared, &live, acted, None).await;
+        result = Box::pin(finish(&shared, &live, acted, None)).await;
     }
     if let Err(error) = result {
         // A person may have ended the run between two steps: then there is nothing left to do.
@@ -116,7 +116,7 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<LiveRun>, start: Start)
         }
     }
     shared.forget(&live).await;
-    ladder::climb(&shared, &live).await;
+    Box::pin(ladder::climb(&shared, &live)).await;
 }
 
 async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result<(), Interrupted> {
@@ -125,38 +125,45 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
         Start::Fresh(permit, place) => {
             let (mut permit, mut place) = (Some(permit), place);
             let permit = loop {
-                let Some((admitted, granted)) = hold::enter(shared, live, permit.take(), place).await? else {
+                let Some((admitted, granted)) =
+                    Box::pin(hold::enter(shared, live, permit.take(), place)).await?
+                else {
                     return Ok(());
                 };
                 turn = granted;
-                match first_plan(shared, live, admitted, &mut turn).await? {
+                // The plan and what was needed to make it are not kept while people are waited for.
+                match Box::pin(first_plan(shared, live, admitted, &mut turn)).await? {
                     Ready::Act(permit) => break permit,
+                    Ready::Asks(waits) => match wait_for_people(shared, live, &mut turn, waits).await? {
+                        Some(permit) => break permit,
+                        None => return Ok(()),
+                    },
                     Ready::Held => place = Place::Now(turn.take()),
                     Ready::Over => return Ok(()),
                 }
             };
-            begin(shared, live, permit).await?
+            Box::pin(begin(shared, live, permit)).await?
         }
         Start::Waiting => {
             // Other rules than when the daemon stopped: what was approved under those is decided again.
             if live.look(|run| shared.rules_changed(run)).await {
-                hold::look_again(shared, live).await?;
+                Box::pin(hold::look_again(shared, live)).await?;
             }
             match wait_for_people(shared, live, &mut turn, shared.waits()).await? {
-                Some(permit) => begin(shared, live, permit).await?,
+                Some(permit) => Box::pin(begin(shared, live, permit)).await?,
                 None => over_or_done(live).await,
             }
         }
         Start::Acting => {
             turn = turn_again(shared, live).await;
-            go_on(shared, live, &[]).await?
+            Box::pin(go_on(shared, live, &[])).await?
         }
         Start::InDoubt => {
             // Before its turn: what became of it does not depend on others.
-            let resends = doubt::ask(shared, live).await?;
+            let resends = Box::pin(doubt::ask(shared, live)).await?;
             turn = turn_again(shared, live).await;
             match resends {
-                Some(resends) => go_on(shared, live, &resends).await?,
+                Some(resends) => Box::pin(go_on(shared, live, &resends)).await?,
                 None => Acted::Parked,
             }
         }
@@ -165,9 +172,9 @@ async fn road(shared: &Arc<Shared>, live: &Arc<LiveRun>, start: Start) -> Result
             Acted::Parked
         }
         Start::Verifying => Acted::Done,
-        Start::Undoing => undo::take_up(shared, live, &mut turn).await?,
+        Start::Undoing => Box::pin(undo::take_up(shared, live, &mut turn)).await?,
     };
-    finish(shared, live, acted, turn).await
+    Box::pin(finish(shared, live, acted, turn)).await
 }
 
 /// The turn, or nothing when the run was ended while it waited.
@@ -206,6 +213,8 @@ pub(super) async fn end(live: &LiveRun, end: End) -> Result<(), Interrupted> {
 enum Ready {
     /// It may act.
     Act(ActPermit),
+    /// People are asked.
+    Asks(Waits),
     /// It was halted while it was planned: all of it is asked again after the release.
     Held,
     /// It has ended, or is no longer for this task to drive.
@@ -297,7 +306,7 @@ async fn record_permit(shared: &Shared, live: &LiveRun, facts: Vec<Fact>) -> Res
     recorded
 }
 
-/// Puts the question to people, and waits for their answer.
+/// Puts the question to people.
 async fn ask_people(
     shared: &Arc<Shared>,
     live: &Arc<LiveRun>,
@@ -311,7 +320,7 @@ async fn ask_people(
     live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
     *turn = None;
     shared.announce_waiting(live);
-    Ok(wait_for_people(shared, live, turn, waits).await?.map_or(Ready::Over, Ready::Act))
+    Ok(Ready::Asks(waits))
 }
 
 pub(super) fn permitted_fact(permit: &ActPermit) -> Fact {
@@ -367,9 +376,9 @@ async fn wait_for_people(
         if matches!(state, State::Ended | State::Verifying | State::Undoing) {
             return Ok(None);
         }
-        if state == State::Waiting && shared.alert_is_over(live).await {
+        if state == State::Waiting && Box::pin(shared.alert_is_over(live)).await {
             let message = "the alert was over before anybody approved, or before the run's turn came";
-            end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message)).await?;
+            Box::pin(end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message))).await?;
             return Ok(None);
         }
         let now = shared.now();
@@ -384,10 +393,10 @@ async fn wait_for_people(
             }
             Ok(_) if held => {
                 held = false;
-                hold::look_again(shared, live).await?;
+                Box::pin(hold::look_again(shared, live)).await?;
                 continue;
             }
-            Ok(_) if its_turn => match cross(shared, live).await? {
+            Ok(_) if its_turn => match Box::pin(cross(shared, live)).await? {
                 Crossed::Act(permit) => return Ok(Some(permit)),
                 Crossed::Held => continue,
                 Crossed::Full => {
@@ -400,15 +409,15 @@ async fn wait_for_people(
             },
             // All of it is asked once more when the turn has come.
             Ok(_) => {
-                (*turn, its_turn) = next_turn(shared, live).await;
+                (*turn, its_turn) = Box::pin(next_turn(shared, live)).await;
                 continue;
             }
             Err(reason) if reason.code == Code::Expired => {
-                end_or_give_up(live, End::because(Outcome::Expired, reason)).await?;
+                Box::pin(end_or_give_up(live, End::because(Outcome::Expired, reason))).await?;
                 return Ok(None);
             }
             Err(reason) if reason.code == Code::TakenOver => {
-                next = hold::in_hand(shared, live).await?;
+                next = Box::pin(hold::in_hand(shared, live)).await?;
                 if next.is_none() {
                     continue;
                 }
@@ -419,7 +428,7 @@ async fn wait_for_people(
                     // Enough had approved, and somebody of them does not count any more.
                     (*turn, its_turn) = (None, false);
                 }
-                next = escalation::tell(shared, live).await?;
+                next = Box::pin(escalation::tell(shared, live)).await?;
             }
         }
         let rest = next.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
