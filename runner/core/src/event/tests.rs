@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use serde_json::json;
 
 use super::*;
-use crate::id::AlertId;
+use crate::id::{AlertId, Digest, RunId};
+use crate::run::{Approval, Ask, Mode};
 
 fn sample() -> Event {
     Event {
