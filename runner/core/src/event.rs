@@ -14,7 +14,7 @@ mod outside;
 
 pub use error::EventError;
 pub use facts::*;
-pub use form::{Encoded, Event, MAX_LEAF, PAYLOAD_MEMBER, VERSION, commitment};
+pub use form::{Before, Encoded, Event, LOG_BEGUN, MAX_LEAF, PAYLOAD_MEMBER, VERSION, commitment};
 pub use outside::Outside;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::schedule::Occurrence;
 use crate::standing::{Intervention, Record};
 
 use super::form::{LeafIn, json_bytes, parse};
-use super::{Encoded, Event, EventError, Outside};
+use super::{Before, Encoded, Event, EventError, Outside};
 
 #[macro_use]
 mod words;

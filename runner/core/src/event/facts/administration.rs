@@ -120,6 +120,34 @@ macro_rules! facts_of_administration {
             by: String,
         }
     }
+    /// The log ends under its key: the next entry is another epoch's, under another name and key.
+    LogEnded = "log-ended" {
+        leaf {
+            /// The id of the key that signs from then on.
+            next_key: String,
+        }
+        payload {
+            /// Why.
+            reason: String,
+        }
+    }
+    /// A new epoch of the log begins, under another name and key.
+    LogBegun = "log-begun" {
+        leaf {
+            /// Its number; the first one is 1.
+            epoch: u32,
+            /// The last checkpoint of the epoch before; none where it was lost.
+            before: Option<Before>,
+            /// Whether the entries continue that checkpoint.
+            continues: bool,
+        }
+        payload {
+            /// Why.
+            reason: String,
+            /// The last checkpoint of the epoch before, as it was signed.
+            checkpoint: Option<String>,
+        }
+    }
 
     } };
 }
