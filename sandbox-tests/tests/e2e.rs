@@ -14,6 +14,7 @@ mod e2e {
     mod dedup;
     mod disk;
     mod drills;
+    mod epochs;
     mod gate;
     mod groups;
     mod halts;

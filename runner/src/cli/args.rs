@@ -708,6 +708,12 @@ pub enum AuditCommand {
     },
     /// Print the latest signed checkpoint
     Checkpoint,
+    /// End the log under its key, and go on under another name and a new key; while no daemon runs
+    NewEpoch {
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `keys`

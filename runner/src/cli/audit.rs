@@ -9,7 +9,7 @@ use staunch_core::tlog::VerifierKey;
 use super::args::{AuditArgs, AuditCommand, Connection};
 use super::client::Client;
 use super::output::Output;
-use super::{Done, Failure, local};
+use super::{Done, Failure, epoch, local};
 use crate::causes::chain;
 use crate::journal::{self, Journal, Report};
 
@@ -28,6 +28,7 @@ pub(super) async fn run(args: AuditArgs, connection: &Connection, output: &Outpu
             output.data(&String::from_utf8_lossy(&bytes));
             Ok(())
         }
+        AuditCommand::NewEpoch { reason } => epoch::run(&reason, connection, output).await,
     }
 }
 
@@ -56,6 +57,16 @@ fn verify(directory: &Path, key: &str, output: &Output) -> Done {
             if count == 1 { "problem was" } else { "problems were" }
         )));
     }
+    for epoch in &report.epochs {
+        let before = epoch.before.as_ref().map_or_else(
+            || "nobody knows what was before".to_owned(),
+            |(origin, size)| {
+                let word = if epoch.continues { "continues" } else { "does NOT continue" };
+                format!("it {word} the {size} entries of {origin}")
+            },
+        );
+        output.note(&format!("epoch {} from entry {} on: {before}", epoch.number, epoch.index));
+    }
     output.note(&format!(
         "verified: {} entries, {} payloads ({} removed), root {}",
         report.size,
@@ -80,6 +91,16 @@ fn shown(report: &Report) -> Value {
         .iter()
         .map(|problem| json!({ "file": problem.file, "place": problem.place, "message": problem.message }))
         .collect();
+    let epochs: Vec<Value> = report
+        .epochs
+        .iter()
+        .map(|seen| {
+            json!({
+                "epoch": seen.number, "index": seen.index, "continues": seen.continues,
+                "before": seen.before.as_ref().map(|(origin, size)| json!({ "origin": origin, "size": size })),
+            })
+        })
+        .collect();
     json!({
         "origin": report.origin,
         "size": report.size,
@@ -87,6 +108,7 @@ fn shown(report: &Report) -> Value {
         "payloads": report.payloads_checked,
         "has_payloads": report.has_payloads,
         "removed": report.removed,
+        "epochs": epochs,
         "other_signatures": report.other_signatures,
         "problems": problems,
         "more_problems": report.more_problems,

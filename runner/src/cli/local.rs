@@ -11,7 +11,7 @@ use super::args::Connection;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::{Config, init};
-use crate::journal::{Entry, Journal, JournalError, Options};
+use crate::journal::{self, Entry, Journal, JournalError, Options};
 use crate::keys;
 use crate::pipeline::scribe::{Line, Scribe, entry};
 
@@ -80,12 +80,12 @@ pub(super) fn administrator_token(connection: &Connection) -> Result<String, Fai
     Ok(token.trim().to_owned())
 }
 
-/// The name of the journal's log: what the configuration says, else what the journal has been called so far, else
-/// a name after this machine.
-fn origin(config: &Config) -> String {
+/// The name of the journal's log in its first epoch: what the configuration says, else what the journal has been called
+/// so far, else a name after this machine.
+pub(super) fn base_origin(config: &Config) -> String {
     let begun = || {
         let note = std::fs::read_to_string(config.data.join("checkpoint")).ok()?;
-        note.lines().next().map(str::to_owned)
+        note.lines().next().map(|origin| journal::base_origin(origin).to_owned())
     };
     config.log_origin.clone().or_else(begun).unwrap_or_else(|| init::origin(&host_name()))
 }
@@ -99,7 +99,7 @@ pub(super) fn host_name() -> String {
 pub(super) fn journal_options(config: &Config, clock: &Clock) -> Result<Options, Failure> {
     let path = beside(config, JOURNAL_KEY);
     let signer = keys::load_private(&path).map_err(|error| Failure::Usage(chain(&error)))?;
-    let mut options = Options::new(config.data.clone(), origin(config), signer);
+    let mut options = Options::new(config.data.clone(), base_origin(config), signer);
     let clock = clock.clone();
     options.make_heartbeat = Some(Arc::new(move |_| heartbeat(&clock)));
     Ok(options)

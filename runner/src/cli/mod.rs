@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod demo;
 mod drill;
+mod epoch;
 mod halts;
 mod init;
 mod keys;

@@ -29,6 +29,7 @@ mod answers;
 mod batch;
 mod checkpoint;
 mod data_dir;
+mod epoch;
 mod error;
 mod export;
 mod health;
@@ -56,6 +57,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use answers::{MAX_ANSWER_BYTES, REQUESTS_KEPT_FOR, TakenAnswer, TakenRequest};
 pub use data_dir::holder;
+pub use epoch::{Epoch, base_origin, begin_epoch};
 pub use error::JournalError;
 pub use export::{ExportProgress, LOG_VKEY, PAYLOADS};
 pub use note::{open_checkpoint, verifier_key};
@@ -63,7 +65,7 @@ pub use open::{DEFAULT_HEARTBEAT, MakeHeartbeat, Options, RESERVE_BYTES};
 pub use proof_file::{MAX_PROOFS, PROOF_EXTENSION, ProofFault, Proved, check_proof};
 pub use read::{MAX_PAGE, StoredEntry, StoredPayload, ViewCursor, ViewQuery, WithPayload};
 pub use rebuild::{FoldError, Rebuilt};
-pub use verify::{MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with};
+pub use verify::{EpochSeen, MAX_PROBLEMS, Problem, Report, VerifyError, verify, verify_with};
 
 use health::{Health, HealthCell};
 use note::NoteSigner;

@@ -25,7 +25,7 @@ use super::sql::{self, BatchTexts};
 use super::writer::Writer;
 use super::{
     CHECKPOINT_FILE, DATABASE_FILE, Entry, Inner, Journal, QUEUE_CALLS, QUEUE_KIB, RESERVE_FILE, Shared,
-    SignedCheckpoint, checkpoint, segment, tree,
+    SignedCheckpoint, checkpoint, epoch, segment, tree,
 };
 
 /// The reserve of a production journal.
@@ -96,8 +96,8 @@ impl Journal {
     /// touch it, [`JournalError::Forked`] when it does not continue its last checkpoint,
     /// [`JournalError::Origin`], [`JournalError::Schema`], and what file system and database report.
     pub async fn open(options: Options) -> Result<Self, JournalError> {
-        let signer = NoteSigner::new(&options.origin, options.key.clone());
-        let signer = signer.ok_or_else(|| JournalError::BadOrigin(options.origin.clone()))?;
+        let bad_origin = || JournalError::BadOrigin(options.origin.clone());
+        NoteSigner::new(&options.origin, options.key.clone()).ok_or_else(bad_origin)?;
         let path = options.dir.clone();
         let dir = tokio::task::spawn_blocking(move || DataDir::open(&path)).await;
         let dir = Arc::new(dir.map_err(|_| JournalError::Closed)??);
@@ -108,8 +108,11 @@ impl Journal {
             .map_err(JournalError::database("open the journal's database"))?;
         prepare_schema(&mut connection, dir.path(), &options.origin).await?;
         let size = stored_size(&mut connection).await?;
+        let (epoch, start) = epoch::current(&mut connection).await?;
+        let origin = epoch::origin_of(&options.origin, epoch);
+        let signer = NoteSigner::new(&origin, options.key.clone()).ok_or_else(bad_origin)?;
         let frontier = tree::frontier(&mut connection, size).await?;
-        let served = last_checkpoint(&mut connection, &dir, &signer, &frontier).await?;
+        let served = last_checkpoint(&mut connection, &dir, &signer, &frontier, start).await?;
         let journal = Self::start(options, signer, &dir, connection, frontier, served);
         journal.inner.sign_checkpoint().await?;
         Ok(journal)
@@ -165,7 +168,7 @@ impl Journal {
 
 /// FULL syncs the write-ahead log with every commit. Folding it is the writer's business, whose errors are
 /// seen; extensions, memory mapping and temporary files stay off.
-fn writing(database: &Path) -> SqliteConnectOptions {
+pub(super) fn writing(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
         .create_if_missing(true)
@@ -195,7 +198,7 @@ fn readers(database: &Path) -> sqlx::SqlitePool {
         .connect_lazy_with(options)
 }
 
-async fn prepare_schema(
+pub(super) async fn prepare_schema(
     connection: &mut SqliteConnection,
     dir: &Path,
     origin: &str,
@@ -232,7 +235,7 @@ async fn prepare_schema(
 }
 
 /// Entries that are in the store.
-async fn stored_size(connection: &mut SqliteConnection) -> Result<u64, JournalError> {
+pub(super) async fn stored_size(connection: &mut SqliteConnection) -> Result<u64, JournalError> {
     let query = sqlx::query_as(sql::LAST_SEGMENT);
     let last: Option<(i64, Vec<u8>)> =
         query.fetch_optional(connection).await.map_err(JournalError::database("read the journal's size"))?;
@@ -247,11 +250,13 @@ async fn last_checkpoint(
     dir: &DataDir,
     signer: &NoteSigner,
     frontier: &Frontier,
+    start: u64,
 ) -> Result<SignedCheckpoint, JournalError> {
     let path = dir.file(CHECKPOINT_FILE);
     let forked = |reason: String| JournalError::Forked { dir: dir.path().to_owned(), reason };
     let note = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && frontier.size() == 0 => {
+        // Of an epoch in which nothing was written yet, nothing was signed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && frontier.size() == start => {
             return Ok(SignedCheckpoint { size: 0, note: Bytes::new() });
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

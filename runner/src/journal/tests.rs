@@ -3,6 +3,7 @@
 mod answers;
 mod crash;
 mod disk;
+mod epochs;
 mod export;
 mod store;
 mod views;

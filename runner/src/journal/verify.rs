@@ -7,6 +7,7 @@
 //!
 //! Never: repairs, needs a daemon or a configuration, or follows symbolic links.
 
+mod epochs;
 mod files;
 mod payloads;
 mod tiles;
@@ -58,6 +59,19 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// A place in a log where it goes on under another name and key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSeen {
+    /// The first entry of the epoch.
+    pub index: u64,
+    /// Its number.
+    pub number: u32,
+    /// The log before it, and how many entries that had, where it is known.
+    pub before: Option<(String, u64)>,
+    /// Whether the entries continue that log: then they were compared with its last checkpoint.
+    pub continues: bool,
+}
+
 /// What verifying found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -73,6 +87,8 @@ pub struct Report {
     pub payloads_checked: u64,
     /// Entries whose payloads were removed.
     pub removed: Vec<u64>,
+    /// Where the log says that it is the next epoch of another one.
+    pub epochs: Vec<EpochSeen>,
     /// Names under signatures by other keys, which were not checked.
     pub other_signatures: Vec<String>,
     /// What is wrong; nothing, when all is right.

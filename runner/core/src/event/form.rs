@@ -63,6 +63,21 @@ pub(super) struct LeafIn<'a> {
     pub(super) payload: Option<Digest>,
 }
 
+/// The kind of the first entry of an epoch, for those who read leaves without knowing events.
+pub const LOG_BEGUN: &str = "log-begun";
+
+/// What the last checkpoint of a log said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    /// The log's name.
+    pub origin: String,
+    /// How many entries it covered.
+    pub size: u64,
+    /// The root over them, in hex.
+    pub root: String,
+}
+
 /// The commitment to a payload.
 #[must_use]
 pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {

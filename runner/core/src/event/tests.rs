@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use serde_json::json;
 
 use super::*;
-use crate::id::AlertId;
+use crate::id::{AlertId, Digest, RunId};
+use crate::run::{Approval, Ask, Mode};
 
 fn sample() -> Event {
     Event {
@@ -101,7 +103,7 @@ fn an_intent_reads_with_and_without_what_was_before() {
 }
 
 /// Leaf and payload as they were first written: a later version must read them and write them alike.
-const GOLDEN: [(&str, &str); 16] = [
+const GOLDEN: [(&str, &str); 18] = [
     (r#"{"rung":1,"to":"oncall"}"#, ""),
     ("{}", r#"{"by":"ada","comment":"on it"}"#),
     ("{}", r#"{"by":"ada","comment":null}"#),
@@ -133,6 +135,11 @@ const GOLDEN: [(&str, &str); 16] = [
     (r#"{"how":"fired-again"}"#, r#"{"by":null}"#),
     ("{}", r#"{"reason":"it makes things worse"}"#),
     ("{}", ""),
+    (r#"{"next_key":"00"}"#, r#"{"reason":"the key leaked"}"#),
+    (
+        r#"{"epoch":2,"before":{"origin":"o","size":7,"root":"00"},"continues":true}"#,
+        r#"{"reason":"the key leaked","checkpoint":"o\n7\n"}"#,
+    ),
 ];
 
 #[test]
@@ -154,6 +161,8 @@ fn kinds_that_came_later_are_read_and_written_as_ever() {
         "run-intervened",
         "halt-file-seen",
         "halt-file-gone",
+        "log-ended",
+        "log-begun",
     ];
     for (kind, (fact, payload)) in kinds.into_iter().zip(GOLDEN) {
         let commits = match payload {

@@ -7,7 +7,7 @@ use staunch_core::tlog::{
 
 use super::super::CHECKPOINT_FILE;
 use super::files::Export;
-use super::{Report, VerifyError, payloads};
+use super::{Report, VerifyError, epochs, payloads};
 
 const FULL: u64 = TILE_WIDTH as u64;
 const HASH_BYTES: usize = 32;
@@ -18,9 +18,9 @@ const MAX_BUNDLE_BYTES: u64 = FULL * (MAX_LEAF_BYTES as u64 + 2);
 type Row = Vec<Option<Tile>>;
 
 #[derive(Debug)]
-struct Tile {
+pub(super) struct Tile {
     /// All hashes of the tile, except in the lowest row, where only the last tile keeps them.
-    hashes: Vec<Hash>,
+    pub(super) hashes: Vec<Hash>,
     /// What the row above says of a full tile.
     root: Option<Hash>,
 }
@@ -100,7 +100,7 @@ fn width(index: u64, hashes: u64) -> u16 {
     u16::try_from(hashes.saturating_sub(index * FULL).min(FULL)).unwrap_or(TILE_WIDTH)
 }
 
-fn read_tile(
+pub(super) fn read_tile(
     export: &Export,
     row: u8,
     index: u64,
@@ -132,8 +132,8 @@ fn fold(hashes: &[Hash]) -> Hash {
 }
 
 #[derive(Debug)]
-struct Tree {
-    size: u64,
+pub(super) struct Tree {
+    pub(super) size: u64,
     root: Hash,
     rows: Vec<Row>,
 }
@@ -158,7 +158,7 @@ impl Tree {
     }
 
     /// A hash as the files have it.
-    fn hash(&self, row: u8, index: u64) -> Option<Hash> {
+    pub(super) fn hash(&self, row: u8, index: u64) -> Option<Hash> {
         let place = usize::try_from(index % FULL).ok()?;
         self.tile(row.into(), index / FULL)?.hashes.get(place).copied()
     }
@@ -226,6 +226,7 @@ fn check_bundles(
         let Some(bundle) = export.read(&path.to_string(), MAX_BUNDLE_BYTES, report)? else { continue };
         let Some(leaves) = split_bundle(&path, &bundle, width(index, tree.size), report) else { continue };
         check_leaves(export, tree, index, &leaves, *judged, report)?;
+        epochs::check(export, tree, index, &leaves, report)?;
         payloads::check(export, index, &leaves, report)?;
     }
     Ok(())

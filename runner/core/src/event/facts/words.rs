@@ -2,7 +2,7 @@
 //! how they are written and read.
 
 macro_rules! facts {
-    ($($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
+    ([] $($(#[doc = $doc:literal])+ $name:ident = $kind:literal {
         leaf { $($(#[doc = $ldoc:literal])+ $(#[serde($($lattr:tt)*)])? $lfield:ident: $ltype:ty,)* }
         payload { $($(#[doc = $pdoc:literal])+ $(#[serde($($pattr:tt)*)])? $pfield:ident: $ptype:ty,)* }
     })+) => {
