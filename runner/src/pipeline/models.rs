@@ -252,7 +252,7 @@ impl World {
                 self.tell(number, vec![Fact::RunPermitted(leaf, Outside::Kept(payload::RunPermitted {}))]);
                 Ok(())
             }
-            Err(Blocked::Refused(said) | Blocked::Asks(said)) => Err(said.code),
+            Err(Blocked::Refused(said) | Blocked::Asks(said) | Blocked::Full(said)) => Err(said.code),
         }
     }
 

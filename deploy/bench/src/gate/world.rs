@@ -450,6 +450,7 @@ fn run(
             comment: Some("seen".to_owned()),
             subject: None,
             envelope: None,
+            storm: None,
             roles: vec!["operator".to_owned()],
             policy: Some(policy),
         };

@@ -55,7 +55,7 @@ impl World {
     fn approve(&self, number: u64, name: &str) -> Result<Run, Refusal> {
         let roles = ["operator".to_owned()].into();
         let person = Person { name: name.to_owned(), roles, groups: BTreeSet::new(), subject: None };
-        let yes = Yes { plan: Digest::of(b"plan"), comment: None, envelope: None };
+        let yes = Yes { plan: Digest::of(b"plan"), comment: None, envelope: None, storm: None };
         let (shared, live) = (&self.pipeline().0, &self.runs[&number]);
         self.runtime.block_on(requests::approve(shared, live, &person, yes))
     }

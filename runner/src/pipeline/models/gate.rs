@@ -151,7 +151,7 @@ impl Real {
     /// Says yes as a request would; whether it was taken.
     fn approve(&self, number: u64, person: usize) -> bool {
         let (shared, live) = (&self.world.pipeline().0, &self.world.runs[&number]);
-        let yes = Yes { plan: Digest::of(b"plan"), comment: None, envelope: None };
+        let yes = Yes { plan: Digest::of(b"plan"), comment: None, envelope: None, storm: None };
         let person = operator(PEOPLE[person]);
         self.world.runtime.block_on(requests::approve(shared, live, &person, yes)).is_ok()
     }
