@@ -105,13 +105,16 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
             let sources = sources.into_iter().map(|(name, source)| (name, Arc::new(source))).collect();
             Ok(Checked { rules, sources, trust, roots, identity, warnings })
         }
-        _ => {
-            problems.extend(warnings);
-            problems.sort();
-            problems.dedup();
-            Err(problems)
-        }
+        _ => Err(in_order(problems, warnings)),
     }
+}
+
+/// Errors and warnings by their place, each once.
+fn in_order(mut problems: Vec<Problem>, warnings: Vec<Problem>) -> Vec<Problem> {
+    problems.extend(warnings);
+    problems.sort();
+    problems.dedup();
+    problems
 }
 
 /// What policies that could be read are warned of, and which of their cases do not come as expected.

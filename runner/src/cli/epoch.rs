@@ -24,6 +24,8 @@ use crate::plugin::dsse::key_id;
 
 /// Where the new key waits until it is in force, beside the configuration.
 const NEXT_KEY: &str = "keys/journal.next.key";
+/// What comes into the place of what, when it is; the private key last, since its place tells that all is done.
+const IN_FORCE: [(&str, &str); 2] = [("keys/journal.next.pub", "keys/journal.pub"), (NEXT_KEY, JOURNAL_KEY)];
 
 pub(super) async fn run(reason: &str, connection: &Connection, output: &Output) -> Done {
     if reason.trim().is_empty() {
@@ -36,6 +38,7 @@ pub(super) async fn run(reason: &str, connection: &Connection, output: &Output) 
     }
     let config = local::config(&connection.config)?;
     let clock = Clock::machine();
+    finish_interrupted(&config)?;
     let next = next_key(&config)?;
     let ended = end_old(&config, &clock, &next, reason, output).await?;
     let begun = journal::begin_epoch(&config.data, &local::base_origin(&config)).await.map_err(refused)?;
@@ -87,6 +90,14 @@ fn refused(error: JournalError) -> Failure {
     }
 }
 
+/// Where an attempt was cut off when the old key was aside and the new one not yet in its place, that is made good.
+fn finish_interrupted(config: &Config) -> Done {
+    if local::beside(config, JOURNAL_KEY).exists() {
+        return Ok(());
+    }
+    IN_FORCE.iter().try_for_each(|(from, to)| move_key(config, from, to))
+}
+
 /// The key of the next epoch: one that an interrupted attempt made is used.
 fn next_key(config: &Config) -> Result<PathBuf, Failure> {
     let path = local::beside(config, NEXT_KEY);
@@ -128,22 +139,24 @@ async fn note(scribe: &Scribe, fact: Fact) -> Result<(), Failure> {
     written.map_err(|error| Failure::Refused(chain(&error)))
 }
 
+/// Moves a file beside the configuration, if it is there.
+fn move_key(config: &Config, from: &str, to: &str) -> Done {
+    let (from, to) = (local::beside(config, from), local::beside(config, to));
+    if from.exists() {
+        std::fs::rename(&from, &to)
+            .map_err(|error| Failure::Refused(format!("{}: {error}", from.display())))?;
+    }
+    Ok(())
+}
+
 /// Puts the old keys aside and the new one in their place.
 fn put_in_place(config: &Config, number: u32) -> Done {
     let ended = number.saturating_sub(1);
     let moves = [
-        (JOURNAL_KEY.to_owned(), format!("keys/journal.ended-{ended}.key")),
-        ("keys/journal.pub".to_owned(), format!("keys/journal.ended-{ended}.pub")),
         (format!("keys/{LOG_VKEY}"), format!("keys/log.ended-{ended}.vkey")),
-        (NEXT_KEY.to_owned(), JOURNAL_KEY.to_owned()),
-        ("keys/journal.next.pub".to_owned(), "keys/journal.pub".to_owned()),
+        ("keys/journal.pub".to_owned(), format!("keys/journal.ended-{ended}.pub")),
+        (JOURNAL_KEY.to_owned(), format!("keys/journal.ended-{ended}.key")),
     ];
-    for (from, to) in moves {
-        let (from, to) = (local::beside(config, &from), local::beside(config, &to));
-        if from.exists() {
-            std::fs::rename(&from, &to)
-                .map_err(|error| Failure::Refused(format!("{}: {error}", from.display())))?;
-        }
-    }
-    Ok(())
+    moves.iter().try_for_each(|(from, to)| move_key(config, from, to))?;
+    IN_FORCE.iter().try_for_each(|(from, to)| move_key(config, from, to))
 }

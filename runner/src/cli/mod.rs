@@ -36,6 +36,8 @@ pub use args::Cli;
 use args::Command;
 use output::Output;
 
+use crate::sandbox;
+
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
 pub enum Failure {
@@ -73,6 +75,10 @@ type Done = Result<(), Failure>;
 /// The whole program: parses, does, prints, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == sandbox::PROCESS_HELPER) {
+        return sandbox::process_helper(arguments);
+    }
     let cli = Cli::parse();
     let output = Output::new(cli.output);
     match dispatch(cli, &output) {

@@ -1,6 +1,6 @@
 //! One transaction's worth of entries, as rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::Arguments;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -98,13 +98,16 @@ impl Batch {
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
     }
 
-    /// Takes the removed payloads out of their segments.
+    /// Takes the removed payloads out of their segments, each of which is read and written once.
     async fn shrink(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        for index in &self.removed {
-            let query = sqlx::query_as(sql::PAYLOADS_OF).bind(signed(*index));
+        let mut left: BTreeSet<u64> = self.removed.iter().copied().collect();
+        while let Some(index) = left.pop_first() {
+            let query = sqlx::query_as(sql::PAYLOADS_OF).bind(signed(index));
             let found: Option<(i64, Vec<u8>)> = query.fetch_optional(&mut *connection).await?;
             let Some((first, bytes)) = found else { continue };
-            let less = segment::without(first.unsigned_abs(), &bytes, &self.removed).map_err(decode)?;
+            let held = segment::payloads(first.unsigned_abs(), &bytes).map_err(decode)?;
+            left.retain(|index| !held.contains_key(index));
+            let less = segment::without(first.unsigned_abs(), held, &self.removed).map_err(decode)?;
             if less.len() < bytes.len() {
                 sqlx::query(sql::SHRINK_PAYLOADS).bind(less).bind(first).execute(&mut *connection).await?;
             }

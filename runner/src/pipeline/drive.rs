@@ -12,7 +12,7 @@ use staunch_core::gate;
 use staunch_core::permit::{ActPermit, PlanPermit};
 use staunch_core::policy::Person;
 use staunch_core::run::{Ask, Mode, Outcome, Run, State};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::act::{self, Acted, Question};
 use super::books::Blocked;
@@ -432,11 +432,22 @@ async fn wait_for_people(
             }
         }
         let rest = next.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
-        tokio::select! {
-            () = live.woken() => {}
-            () = tokio::time::sleep(rest) => {}
-            _ = halts.changed(), if held => {}
+        pause(live, rest, held.then_some(&mut halts)).await;
+    }
+}
+
+/// Waits until the run is woken, for a while at most, and where a halt holds it, until the halts change.
+async fn pause<T>(live: &LiveRun, rest: Duration, halts: Option<&mut watch::Receiver<T>>) {
+    let changed = async {
+        match halts {
+            Some(halts) => drop(halts.changed().await),
+            None => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        () = live.woken() => {}
+        () = tokio::time::sleep(rest) => {}
+        () = changed => {}
     }
 }
 

@@ -11,7 +11,7 @@ use staunch_core::id::Digest;
 use staunch_core::permit::{Permit, PlanPermit};
 use staunch_core::plan::{Plan, StepPlan};
 use staunch_core::policy::{OnFailure, PluginKind};
-use staunch_core::run::{Ask, Outcome, Run, SKIPPED};
+use staunch_core::run::{Ask, Outcome, Run, SKIPPED, Step};
 
 use super::drive::End;
 use super::history::{History, Past, past_of};
@@ -138,14 +138,11 @@ pub(super) async fn plan_after(
             continue;
         }
         let report = plan_step(shared, live, (run, &Part::Step(index)), &plugin, permit, past).await?;
-        left += report.effects.iter().filter(|effect| !effect.replayed).count();
-        log.extend(lines(&report.log, report.log_dropped));
         if !is_tolerated(live, run, index, &report) {
             summary = check_ending(run, &report)?;
         }
         before.push(Before::of(&report.ending, report.effects.len()));
-        let (effects, readings) = report.into_plan();
-        steps.push(StepPlan { effects, readings, ..undo::nothing(step) });
+        steps.push(planned_step(step, report, &mut log, &mut left));
     }
     let undo = undo::plan(shared, live, run, undo_permits.into_iter(), &before, Vec::new()).await?;
     log.extend(undo.log);
@@ -172,6 +169,14 @@ pub(super) async fn plan_again(
     }
     let done = past_of(events, run, shared.now());
     plan_after(shared, live, run, permit, done).await
+}
+
+/// What a step or its undo would do, by the pass that planned it; what it logged, and how many effects are left to do.
+fn planned_step(step: &Step, report: Report, log: &mut Vec<String>, left: &mut usize) -> StepPlan {
+    *left += report.effects.iter().filter(|effect| !effect.replayed).count();
+    log.extend(lines(&report.log, report.log_dropped));
+    let (effects, readings) = report.into_plan();
+    StepPlan { effects, readings, ..undo::nothing(step) }
 }
 
 /// Whether a step has no part in the plan: it was left out, or will be, however those before it end. A step whose

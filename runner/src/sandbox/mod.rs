@@ -29,6 +29,7 @@ mod world;
 
 pub use broker::{Found, MAX_SENDS};
 pub use cap::http::{Resolve, SystemResolver};
+pub(crate) use cap::process::launch::{SUBCOMMAND as PROCESS_HELPER, helper_main as process_helper};
 pub use capability::access_of;
 pub use grants::{GrantError, Grants, PatternMap};
 pub use guest::Prepared;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clock::Clock;
 
 use super::cap::http::Client;
+use super::cap::process::launch::Launcher;
 use super::cap::service::Bus;
 use super::secrets::Secrets;
 
@@ -14,12 +15,15 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) http: Client,
     pub(super) bus: Bus,
+    /// Starts the programs of `process`.
+    pub(super) launcher: Launcher,
     secrets: RwLock<Arc<Secrets>>,
 }
 
 impl World {
     pub(super) fn new(clock: Clock, http: Client, secrets: Secrets, bus_address: Option<String>) -> Self {
-        Self { clock, http, bus: Bus::new(bus_address), secrets: RwLock::new(Arc::new(secrets)) }
+        let (bus, launcher) = (Bus::new(bus_address), Launcher::this_program());
+        Self { clock, http, bus, launcher, secrets: RwLock::new(Arc::new(secrets)) }
     }
 
     pub(super) fn secrets(&self) -> Arc<Secrets> {

@@ -66,6 +66,14 @@ fn a_new_epoch_has_a_new_key_and_continues_what_the_old_one_signed() {
     assert!(exported(&stage, "old", "keys/log.ended-1.vkey").is_ok(), "what it signed stays verifiable");
     assert!(exported(&stage, "old", "keys/log.vkey").is_err());
     assert!(stage.home.path("data/checkpoint.ended-1").exists());
+
+    // As an attempt leaves it that was cut off between two moves of keys.
+    let (key, next) = (stage.home.path("keys/journal.key"), stage.home.path("keys/journal.next.key"));
+    std::fs::rename(key, next).unwrap();
+    assert_eq!(stage.home.staunch(&["serve"]).code, Some(2));
+    assert_eq!(new_epoch(&stage)["epoch"], 3);
+    let third = exported(&stage, "third", "keys/log.vkey").unwrap();
+    assert_eq!(third["epochs"].as_array().map(Vec::len), Some(2), "{third:#}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use staunch_core::permit::PlanPermit;
 use staunch_core::plan::{Plan, StepPlan};
 use staunch_core::run::{Outcome, Run, Step};
 
-use super::{Planned, describe, lines, plan_step};
+use super::{Planned, describe, plan_step, planned_step};
 use crate::pipeline::act::planned_effects;
 use crate::pipeline::drive::End;
 use crate::pipeline::history::{History, Past};
@@ -90,10 +90,7 @@ pub(super) async fn plan(
             let message = format!("the undo of step {} cannot be planned: {message}", index + 1);
             return Err(End::new(Outcome::Failed, code, message));
         }
-        undo.left += report.effects.iter().filter(|effect| !effect.replayed).count();
-        undo.log.extend(lines(&report.log, report.log_dropped));
-        let (effects, readings) = report.into_plan();
-        undo.steps.push(StepPlan { effects, readings, ..nothing(step) });
+        undo.steps.push(planned_step(step, report, &mut undo.log, &mut undo.left));
     }
     Ok(undo)
 }

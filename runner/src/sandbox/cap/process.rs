@@ -1,18 +1,18 @@
 //! `process`: native programs that the grants name. The sandbox ends at the program, so it gets as little as
 //! possible: no shell, no environment, no input, a process group and resource limits of its own.
 //!
-//! The limits are set right after the start, from outside: what the program starts in its first moments may
-//! not have them all, but is in its group. A program that makes a session of its own leaves the group.
+//! The limits are there before the program is: see [`launch`]. A program that makes a session of its own leaves the
+//! group, with its limits.
 
 mod image;
+pub(crate) mod launch;
 mod output;
 
-use std::io;
+use std::io::PipeReader;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staunch_core::effect::CallError;
@@ -34,10 +34,6 @@ const MAX_ARGUMENTS: usize = 256;
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
 /// How long the pipes may stay open after the program has ended: a process that left the group may hold them.
 const DRAIN: Duration = Duration::from_millis(500);
-
-/// Hard limits of the program and of what it starts. Processor time comes on top, from the deadline.
-const RESOURCES: [(Resource, u64); 4] =
-    [(Resource::Core, 0), (Resource::Nofile, 1_024), (Resource::As, 8 << 30), (Resource::Fsize, 4 << 30)];
 
 /// `process.output`
 #[derive(Debug, Clone, ComponentType, Lower, Serialize, Deserialize)]
@@ -119,13 +115,14 @@ impl Function for Run {
         let own = self.timeout.map(|timeout| Instant::now() + Duration::from_millis(u64::from(timeout)));
         let deadline = own.map_or(site.deadline, |own| own.min(site.deadline));
         let image = Image::open(&self.program, site.leave.pin).await?;
-        let mut group = Group::spawn(self.command(&image), &self.program, deadline)?;
+        let seconds = deadline.saturating_duration_since(Instant::now()).as_secs() + 2;
+        let launch = site.world.launcher.command(&image.path(), &self.program, &self.arguments, seconds);
+        let mut group = Group::spawn(launch, &self.program, deadline).await?;
+        drop(image);
         let captured = Captured::start(&mut group.child);
         let Ok(status) = tokio::time::timeout_at(deadline, group.child.wait()).await else {
             group.kill().await;
-            let message =
-                format!("{} ran into its time limit and was killed with all that it started", self.program);
-            return Err(Failure::known("timeout", message, false));
+            return Err(timed_out(&self.program));
         };
         // What it left behind in its group must not go on without it.
         group.kill().await;
@@ -140,24 +137,6 @@ impl Function for Run {
     }
 }
 
-impl Run {
-    #[expect(clippy::disallowed_methods, reason = "this is the process capability")]
-    fn command(&self, image: &Image) -> Command {
-        let mut command = Command::new(image.path());
-        command
-            .arg0(&self.program)
-            .args(&self.arguments)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        command
-    }
-}
-
 /// A program and all that it started, unless that left the group.
 struct Group {
     child: Child,
@@ -165,28 +144,30 @@ struct Group {
 }
 
 impl Group {
-    fn spawn(mut command: Command, program: &str, deadline: Instant) -> Result<Self, Failure> {
-        let child = command.spawn().map_err(|error| {
-            let code = match error.kind() {
-                io::ErrorKind::NotFound => "not-found",
-                io::ErrorKind::PermissionDenied => "not-permitted",
-                _ => "io",
-            };
-            Failure::known(code, format!("cannot start {program}: {error}"), false)
-        })?;
+    /// Starts a program; when it fails, nothing of it ran.
+    async fn spawn(
+        launch: std::io::Result<(Command, PipeReader)>,
+        program: &str,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let failed = |code, message: &dyn std::fmt::Display| {
+            Failure::known(code, format!("cannot start {program}: {message}"), false)
+        };
+        let (mut command, pipe) = launch.map_err(|error| failed("io", &error))?;
+        let child = command.spawn().map_err(|error| failed("io", &error))?;
+        // It holds the other end of the pipe, which must close with the helper.
+        drop(command);
         let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let group = Self { child, leader };
-        let seconds = deadline.saturating_duration_since(Instant::now()).as_secs() + 2;
-        for (resource, limit) in RESOURCES.into_iter().chain([(Resource::Cpu, seconds)]) {
-            let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-            if let Some(leader) = group.leader
-                && let Err(error) = prlimit(Some(leader), resource, limit)
-            {
-                // It has ended already, or had a lower limit before.
-                tracing::debug!(%error, ?resource, "a limit was not set");
-            }
-        }
-        Ok(group)
+        let mut group = Self { child, leader };
+        let started = tokio::task::spawn_blocking(move || launch::started(pipe));
+        let failure = match tokio::time::timeout_at(deadline, started).await {
+            Ok(Ok(Ok(()))) => return Ok(group),
+            Ok(Ok(Err(not))) => failed(not.code, &not.message),
+            Ok(Err(error)) => Failure::in_doubt("io", format!("{program} may have been started: {error}")),
+            Err(_) => timed_out(program),
+        };
+        group.kill().await;
+        Err(failure)
     }
 
     async fn kill(&mut self) {
@@ -205,6 +186,11 @@ impl Drop for Group {
             kill_group(leader);
         }
     }
+}
+
+fn timed_out(program: &str) -> Failure {
+    let message = format!("{program} ran into its time limit and was killed with all that it started");
+    Failure::known("timeout", message, false)
 }
 
 fn kill_group(leader: Pid) {

@@ -35,7 +35,8 @@ impl Image {
 
     pub(super) fn path(&self) -> PathBuf {
         match &self.sealed {
-            Some(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            // By the host's own number: the one that opens it is a child of the host.
+            Some(file) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
             None => PathBuf::from(&self.program),
         }
     }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::launch::{Launcher, NotStarted, started};
 use super::*;
 use crate::clock::Clock;
 use crate::sandbox::cap::http::{Client, SystemResolver};
@@ -9,7 +10,17 @@ use staunch_core::id::Digest;
 
 fn world() -> World {
     let http = Client::new(Arc::new(SystemResolver), Vec::new());
-    World::new(Clock::machine(), http, Secrets::default(), None)
+    let mut world = World::new(Clock::machine(), http, Secrets::default(), None);
+    world.launcher = Launcher::at(staunch());
+    world
+}
+
+/// The helper is a part of `staunch`, which is built beside the test programs.
+fn staunch() -> std::path::PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let found =
+        own.ancestors().skip(1).take(3).map(|folder| folder.join("staunch")).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no staunch beside {}: cargo build --workspace", own.display()))
 }
 
 async fn run(line: &[&str], timeout: Option<u32>, pin: Option<Digest>) -> Result<Output, Failure> {
@@ -35,13 +46,59 @@ async fn the_program_gets_nothing_of_the_host() {
     let output = run(&["/usr/bin/env"], None, None).await.unwrap();
     assert_eq!(output.stdout, "");
     let own = std::fs::File::open("/").unwrap();
-    // The limits are set right after the start.
-    let script = "pwd; read -r line || echo no input; sleep 0.3; ulimit -c; ulimit -n; ls /proc/self/fd";
+    let script = "pwd; read -r line || echo no input; ulimit -c; ulimit -n; ls /proc/self/fd";
     let output = run(&["/bin/sh", "-c", script], None, None).await.unwrap();
     let lines: Vec<&str> = output.stdout.lines().collect();
     assert_eq!(lines[..4], ["/", "no input", "0", "1024"], "{lines:?}");
     let own = std::os::fd::AsRawFd::as_raw_fd(&own).to_string();
     assert!(own == "3" || !lines[4..].contains(&own.as_str()), "{own} in {lines:?}");
+}
+
+#[tokio::test]
+async fn the_limits_are_there_from_the_first_moment() {
+    for _ in 0..20 {
+        let output = run(&["/bin/cat", "/proc/self/limits"], Some(9_000), None).await.unwrap();
+        let limits = |name: &str| {
+            let line = output.stdout.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+            line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(limits("Max core file size"), ["0", "0"]);
+        assert_eq!(limits("Max open files"), ["1024", "1024"]);
+        assert_eq!(limits("Max address space"), ["8589934592", "8589934592"]);
+        assert_eq!(limits("Max file size"), ["4294967296", "4294967296"]);
+        let seconds: u64 = limits("Max cpu time")[1].parse().unwrap();
+        assert!((9..=11).contains(&seconds), "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_says_is_no_failed_start() {
+    let script = "echo not-found; echo no such file >&2; exit 1";
+    let output = run(&["/bin/sh", "-c", script], None, None).await.unwrap();
+    assert_eq!(output.code, Some(1));
+    let room = tempfile::tempdir().unwrap();
+    let plain = room.path().join("plain");
+    std::fs::write(&plain, "no program").unwrap();
+    let failure = run(&[plain.to_str().unwrap()], None, None).await.unwrap_err();
+    assert_eq!((failure.error.code.as_str(), failure.in_doubt), ("not-permitted", false));
+    assert!(failure.error.message.contains("plain"), "{}", failure.error.message);
+}
+
+#[test]
+fn a_start_that_nobody_answers_for_has_failed() {
+    for (said, wanted) in [
+        ("", Ok(())),
+        ("not-found\ngone", Err(("not-found", "gone"))),
+        ("strange\nx", Err(("io", "x"))),
+        ("cut", Err(("io", "the helper that limits it failed"))),
+        ("io\n", Err(("io", "the helper that limits it failed"))),
+    ] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, said.as_bytes()).unwrap();
+        drop(writer);
+        let wanted = wanted.map_err(|(code, message)| NotStarted { code, message: message.to_owned() });
+        assert_eq!(started(reader), wanted, "{said:?}");
+    }
 }
 
 #[tokio::test]
