@@ -75,6 +75,8 @@ fn an_endpoint_that_never_answers_is_no_longer_asked() {
     let id = format!("probe:tcp://{address}");
     let daemon = stage.home.serve();
     silent_runs(&daemon, 2);
+    daemon.kill();
+    let daemon = stage.home.serve();
     let closed = breaker(&daemon, &id);
     assert_eq!((&closed["state"], &closed["failures"]), (&json!("closed"), &json!(2)), "{closed}");
     let run = daemon.run_of(&Firing::new(ALERT, "shop-2"));

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use staunch_core::breaker::Grade;
+use staunch_core::breaker::{Grade, State};
 use staunch_core::id::RunId;
 use staunch_core::policy::ReadyProbe;
 use staunch_core::policy::runbook::sequence::Walk;
@@ -100,6 +100,11 @@ impl Breakers {
         let grade = if answered { Grade::Good } else { Grade::Bad };
         let moved = breaker.record_as(&of(&settings, whose), now, (run, grade), SILENT);
         let why = moved.map_or_else(|| "the endpoint answered".to_owned(), |moved| moved.why);
+        if before == *breaker.state() && !answered && matches!(before, State::Closed {}) {
+            // No row of an ended run tells of silence: what a closed one remembers of it is an entry of its own.
+            let (from, why) = (before.as_str(), format!("run {run} {SILENT}"));
+            return Some(Change { whose: whose.clone(), from, why, by: None, breaker: breaker.clone() });
+        }
         changed(whose.clone(), &before, breaker, why)
     }
 }
