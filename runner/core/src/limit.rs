@@ -28,6 +28,7 @@ mod left;
 mod query;
 pub(crate) mod read;
 mod storm;
+mod tally;
 
 pub use config::{Cooldown, GlobalLimits, Limits, Rate, RateError, Share, Storm};
 pub use group::{Group, Members, Population, Roll, check_groups};

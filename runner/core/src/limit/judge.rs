@@ -10,6 +10,7 @@ use super::config::{GlobalLimits, Rate, Share};
 use super::group::Population;
 use super::ledger::{Ledger, MOST_ROWS, Request, Reservation};
 use super::storm::{self, StormQuestion};
+use super::tally::Of;
 use crate::decision::{Code, Decision, Reason, Stage};
 use crate::policy::duration;
 
@@ -171,26 +172,28 @@ impl Judge<'_> {
         let (limits, request) = (self.request.limits, self.request);
         let target = request.target.unwrap_or("no target");
         let service = request.service.unwrap_or("(no such label)");
-        self.rate(LimitName::Actions, global.actions, || "all runbooks".to_owned(), |_| true)?;
+        self.rate(LimitName::Actions, global.actions, Of::All, || "all runbooks".to_owned(), |_| true)?;
         for (whose, rate) in [(Whose::Runbook, limits.per_target), (Whose::All, global.per_target)] {
             let subject = || format!("{} at {target}", self.name(whose));
-            self.rate(LimitName::PerTarget, rate, subject, |row| {
+            self.rate(LimitName::PerTarget, rate, Of::Target(request.target), subject, |row| {
                 self.is_of(whose, row) && row.target.as_deref() == request.target
             })?;
         }
         for rate in [limits.per_runbook, global.per_runbook] {
             let subject = || request.runbook.to_owned();
-            self.rate(LimitName::PerRunbook, rate, subject, |row| self.is_own_runbook(row))?;
+            let of = Of::Runbook(request.runbook);
+            self.rate(LimitName::PerRunbook, rate, of, subject, |row| self.is_own_runbook(row))?;
         }
         for plugin in request.plugins {
             for rate in [limits.per_plugin, global.per_plugin] {
                 let subject = || format!("plugin {plugin}");
-                self.rate(LimitName::PerPlugin, rate, subject, |row| row.plugins.contains(plugin))?;
+                let of = Of::Plugin(plugin);
+                self.rate(LimitName::PerPlugin, rate, of, subject, |row| row.plugins.contains(plugin))?;
             }
         }
         for (whose, rate) in [(Whose::Runbook, limits.per_service), (Whose::All, global.per_service)] {
             let subject = || format!("{} for service {service}", self.name(whose));
-            self.rate(LimitName::PerService, rate, subject, |row| {
+            self.rate(LimitName::PerService, rate, Of::Service(request.service), subject, |row| {
                 self.is_of(whose, row) && row.service.as_deref() == request.service
             })?;
         }
@@ -209,10 +212,14 @@ impl Judge<'_> {
         &self,
         limit: LimitName,
         rate: Option<Rate>,
+        of: Of<'_>,
         subject: impl FnOnce() -> String,
         counts: impl Fn(&Reservation) -> bool,
     ) -> Result<(), Refusal> {
         let Some(rate) = rate else { return Ok(()) };
+        if self.ledger.at_most(of) < rate.most as usize {
+            return Ok(());
+        }
         let rows = self.ledger.counting(self.now, rate.per).filter(|row| self.is_other(row) && counts(row));
         let mut taken: Vec<&Reservation> = rows.collect();
         if taken.len() < rate.most as usize {
@@ -231,7 +238,9 @@ impl Judge<'_> {
     fn cooldown(&self) -> Result<(), Refusal> {
         let (cooldown, request) = (self.request.limits.cooldown, self.request);
         for (span, success) in [(cooldown.after_success, true), (cooldown.after_failure, false)] {
-            let Some(span) = span else { continue };
+            let Some(span) = span.filter(|_| self.ledger.at_most(Of::Target(request.target)) > 0) else {
+                continue;
+            };
             let ended = self.ledger.ended_after(duration::before(self.now, span));
             let mut last = ended.filter(|row| {
                 self.is_own_runbook(row)
@@ -256,7 +265,9 @@ impl Judge<'_> {
     fn concurrency(&self, global: &GlobalLimits) -> Result<(), Refusal> {
         // Only a limit that is set is worth counting for.
         let check = |limit: Option<u32>, of: &str, counts: &dyn Fn(&Reservation) -> bool| {
-            let Some(most) = limit else { return Ok(()) };
+            let Some(most) = limit.filter(|most| self.ledger.open_runs() >= *most as usize) else {
+                return Ok(());
+            };
             let taken = self.ledger.open().filter(|row| self.is_other(row) && counts(row)).count();
             if taken < most as usize {
                 return Ok(());

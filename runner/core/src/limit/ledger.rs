@@ -10,6 +10,7 @@ use super::config::{GlobalLimits, Limits};
 use super::group::Population;
 use super::judge::{self, Stop};
 use super::storm::Sightings;
+use super::tally::{Of, Tally};
 use crate::id::RunId;
 use crate::policy::duration;
 use crate::run::{Outcome, Run};
@@ -159,6 +160,7 @@ pub struct Ledger {
     rows: BTreeMap<RunId, Reservation>,
     open: BTreeSet<RunId>,
     ended: BTreeSet<(DateTime<Utc>, RunId)>,
+    tally: Tally,
     sightings: Sightings,
     latest: Option<DateTime<Utc>>,
 }
@@ -189,6 +191,7 @@ impl Ledger {
             Some(end) => self.ended.insert((end.at, row.run.clone())),
             None => self.open.insert(row.run.clone()),
         };
+        self.tally.add(&row);
         self.rows.insert(row.run.clone(), row);
     }
 
@@ -198,6 +201,7 @@ impl Ledger {
             Some(end) => self.ended.remove(&(end.at, run.clone())),
             None => self.open.remove(run),
         };
+        self.tally.remove(&row);
         Some(row)
     }
 
@@ -345,6 +349,16 @@ impl Ledger {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// How many reservations there are of one kind, whenever they count: no window holds more.
+    pub(super) fn at_most(&self, of: Of<'_>) -> usize {
+        self.tally.of(of)
+    }
+
+    /// How many reservations are of runs that are not over.
+    pub(super) fn open_runs(&self) -> usize {
+        self.open.len()
     }
 
     /// The reservations of runs that are not over.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{GlobalLimits, Storm};
 use super::ledger::{Horizon, Ledger, Request};
+use super::tally::Of;
 use crate::policy::duration;
 
 /// The subject of what is said of the storm brake over everything. No runbook can have such a name.
@@ -123,6 +124,11 @@ fn brake(
     request: &Request<'_>,
     runbook: Option<&str>,
 ) -> Option<StormQuestion> {
+    let of = runbook.map_or(Of::All, Of::Runbook);
+    let seen = ledger.sightings().since(duration::before(now, storm.within), runbook).count();
+    if ledger.at_most(of) + seen < storm.targets as usize {
+        return None;
+    }
     let mut targets = troubled(ledger, now, storm.within, runbook);
     targets.extend(request.target);
     (targets.len() > storm.targets as usize).then(|| StormQuestion {

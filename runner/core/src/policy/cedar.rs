@@ -4,13 +4,14 @@
 //! the policies whose scope can match that action. Fail-closed where Cedar alone is not: a policy that cannot be
 //! evaluated is ignored by Cedar, which would let a broken `forbid` permit; here any such error denies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr as _;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    Policy, PolicyId, PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
+    Schema, ValidationMode, Validator,
 };
 
 use super::problem::{Position, Problem};
@@ -67,6 +68,10 @@ pub(super) struct Rules {
 struct ActionSet {
     action: EntityUid,
     policies: PolicySet,
+    /// Those that are not about one principal or one resource alone.
+    general: PolicySet,
+    /// The principals and resources that the others are about.
+    named: HashSet<EntityUid>,
     /// Their text, or `None` when facts cannot be looked up in it.
     text: Option<String>,
 }
@@ -210,7 +215,23 @@ impl ActionSet {
         let text: String = policies.policies().map(ToString::to_string).collect();
         // An escape could spell a name in another way.
         let text = Some(text).filter(|text| !text.contains('\\'));
-        Self { action, policies, text }
+        let mut named = HashSet::new();
+        let mut general = Vec::new();
+        for policy in policies.policies() {
+            let about = about(policy);
+            if about.is_empty() {
+                general.push(policy.clone());
+            }
+            named.extend(about);
+        }
+        let general = PolicySet::from_policies(general).unwrap_or_else(|_| policies.clone());
+        Self { action, policies, general, named, text }
+    }
+
+    /// The policies that can be about these two: what is about another one alone has no say, whatever its conditions.
+    fn about(&self, principal: &EntityUid, resource: &EntityUid) -> &PolicySet {
+        let is_named = self.named.contains(principal) || self.named.contains(resource);
+        if is_named { &self.policies } else { &self.general }
     }
 
     fn mentions(&self, name: &str) -> bool {
@@ -233,17 +254,31 @@ impl ActionSet {
             Ok(entities) => entities,
             Err(error) => return Answer::failed(error.to_string()),
         };
+        let policies = self.about(&principal, &resource);
         let request = match Request::new(principal, self.action.clone(), resource, context, None) {
             Ok(request) => request,
             Err(error) => return Answer::failed(error.to_string()),
         };
-        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let response = Authorizer::new().is_authorized(&request, policies, &entities);
         let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
         let mut policies: Vec<String> = response.diagnostics().reason().map(name).collect();
         policies.sort();
         let permitted = response.decision() == Decision::Allow && errors.is_empty();
         Answer { permitted, policies, errors, objection: None }
     }
+}
+
+/// The one principal and the one resource that a policy is about, where its head names them.
+fn about(policy: &Policy) -> Vec<EntityUid> {
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::Eq(principal) => Some(principal),
+        _ => None,
+    };
+    let resource = match policy.resource_constraint() {
+        ResourceConstraint::Eq(resource) => Some(resource),
+        _ => None,
+    };
+    principal.into_iter().chain(resource).collect()
 }
 
 /// The part of the schema that one file is checked against: what is common, and the section that bears its name.
@@ -320,6 +355,7 @@ impl Rules {
         let mut wide = self.clone();
         for set in wide.sets.values_mut() {
             set.policies = whole.clone();
+            set.general = whole.clone();
             set.text = None;
         }
         wide
