@@ -24,6 +24,7 @@ mod e2e {
     mod limits;
     mod races;
     mod real_alerts;
+    mod record;
     mod refusals;
     mod repeated;
     mod road;
