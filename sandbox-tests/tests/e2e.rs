@@ -27,6 +27,7 @@ mod e2e {
     mod quorum;
     mod races;
     mod real_alerts;
+    mod record;
     mod refusals;
     mod repeated;
     mod replays;

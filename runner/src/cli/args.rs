@@ -576,7 +576,7 @@ pub enum PluginCommand {
         #[arg(default_value = ".")]
         directory: PathBuf,
     },
-    /// Run the scenarios in the real sandbox, against scripted worlds
+    /// Run the scenarios in the real sandbox, against scripted worlds; with --record, the live one
     Test {
         /// The project.
         #[arg(default_value = ".")]
@@ -584,6 +584,19 @@ pub enum PluginCommand {
         /// Write what happened into the scenarios, as what is expected from now on.
         #[arg(long)]
         bless: bool,
+        /// Let the daemon run the signed, installed plugin with the input of each scenario that says neither `world`
+        /// nor `expect`, and write into it what the live world answered.
+        #[arg(long, conflicts_with = "bless")]
+        record: bool,
+        /// While recording, act instead of planning only.
+        #[arg(long, requires = "record")]
+        act: bool,
+        /// While recording, what to act on.
+        #[arg(long, requires = "record")]
+        target: Option<String>,
+        /// Why it is recorded.
+        #[arg(long, requires = "record", default_value = "a scenario is recorded")]
+        reason: String,
     },
     /// One run from the shell: plans, and acts with --act, through every gate
     Run {

@@ -41,10 +41,13 @@ pub(super) async fn run(reason: &str, connection: &Connection, output: &Output) 
     finish_interrupted(&config)?;
     let next = next_key(&config)?;
     let ended = end_old(&config, &clock, &next, reason, output).await?;
-    let begun = journal::begin_epoch(&config.data, &local::base_origin(&config)).await.map_err(refused)?;
+    let begun = journal::begin_epoch(&config.data, &local::base_origin(&config))
+        .await
+        .map_err(|error| refused(&error))?;
     put_in_place(&config, begun.number)?;
 
-    let journal = Journal::open(local::journal_options(&config, &clock)?).await.map_err(refused)?;
+    let journal =
+        Journal::open(local::journal_options(&config, &clock)?).await.map_err(|error| refused(&error))?;
     let vkey = journal.verifier_key().to_string();
     let scribe = Scribe::new(journal, clock);
     let before = begun.before.as_ref().map(|(checkpoint, _)| Before {
@@ -83,10 +86,10 @@ pub(super) async fn run(reason: &str, connection: &Connection, output: &Output) 
     Ok(())
 }
 
-fn refused(error: JournalError) -> Failure {
+fn refused(error: &JournalError) -> Failure {
     match error {
-        JournalError::Locked { .. } => Failure::Refused(format!("{}; stop it first", chain(&error))),
-        _ => Failure::Refused(chain(&error)),
+        JournalError::Locked { .. } => Failure::Refused(format!("{}; stop it first", chain(error))),
+        _ => Failure::Refused(chain(error)),
     }
 }
 
@@ -123,7 +126,7 @@ async fn end_old(
             output.note(&format!("{}; the old key signs no end of it", chain(&error)));
             return Ok(false);
         }
-        Err(error) => return Err(refused(error)),
+        Err(error) => return Err(refused(&error)),
     };
     let scribe = Scribe::new(journal, clock.clone());
     let next_key = key_id(&next.verifying_key());

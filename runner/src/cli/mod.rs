@@ -19,6 +19,7 @@ mod keys;
 mod local;
 mod output;
 mod plugin;
+mod record;
 mod runs;
 mod schedules;
 mod serve;

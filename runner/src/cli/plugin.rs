@@ -9,6 +9,7 @@ use staunch_core::policy::{PluginKind, Standing};
 use super::args::{Connection, PluginArgs, PluginCommand};
 use super::client::Client;
 use super::output::Output;
+use super::record::{self, Recording};
 use super::standing::{self, Asked};
 use super::{Done, Failure, alerts, local, runs};
 use crate::causes::chain;
@@ -87,7 +88,11 @@ pub(super) async fn run(args: PluginArgs, connection: &Connection, output: &Outp
             }
             Ok(())
         }
-        PluginCommand::Test { directory, bless } => test(&directory, bless, output).await,
+        PluginCommand::Test { directory, record: true, act, target, reason, .. } => {
+            let recording = Recording { act, target: target.as_deref(), reason: &reason };
+            record::run(&directory, &recording, connection, output).await
+        }
+        PluginCommand::Test { directory, bless, .. } => test(&directory, bless, output).await,
     }
 }
 
@@ -166,7 +171,7 @@ fn standing_of(word: &str) -> Option<Standing> {
     Standing::WORDS.iter().find(|(known, _)| *known == word).map(|(_, standing)| *standing)
 }
 
-fn name(file: &Path) -> String {
+pub(super) fn name(file: &Path) -> String {
     file.display().to_string()
 }
 
@@ -175,14 +180,14 @@ fn envelope_of(file: &Path) -> PathBuf {
     PathBuf::from(format!("{}.dsse.json", file.display()))
 }
 
-fn read(file: &Path) -> Result<Bytes, Failure> {
+pub(super) fn read(file: &Path) -> Result<Bytes, Failure> {
     std::fs::read(file)
         .map(Bytes::from)
         .map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))
 }
 
 /// The envelope of a component, which must have been signed.
-fn read_envelope(file: &Path) -> Result<Bytes, Failure> {
+pub(super) fn read_envelope(file: &Path) -> Result<Bytes, Failure> {
     let envelope = envelope_of(file);
     if !envelope.exists() {
         let (envelope, file) = (envelope.display(), file.display());

@@ -59,7 +59,7 @@ pub fn bless(project: &Path, report: &Report) -> Result<Vec<String>, ScenarioErr
 }
 
 /// The text with another `expect`.
-fn blessed(scenario: &ScenarioReport, text: &str) -> Result<String, String> {
+pub(super) fn blessed(scenario: &ScenarioReport, text: &str) -> Result<String, String> {
     let root = yaml::parse(&scenario.file, text).map_err(|problem| problem.to_string())?;
     let Tree::Map(entries) = &root.tree else { return Err("it is no mapping".to_owned()) };
     let (first, next) = lines_of(entries).ok_or("`expect` does not begin a line of its own")?;

@@ -7,6 +7,7 @@
 //! - `rehearse`: plans, acts, and compares with what was expected.
 //! - `report`: what came of it.
 //! - `bless`: takes what happened for what is expected from now on.
+//! - `record`: makes a scenario of what a run of the daemon met in the live world.
 //!
 //! This is the one place where a build runs that nobody signed: a rehearsal has no way to the real world, for
 //! its permit is good for nothing else. Nothing here is reached by the daemon.
@@ -15,6 +16,7 @@ mod bless;
 mod compare;
 mod format;
 mod read;
+mod record;
 mod rehearse;
 mod report;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod tests;
 mod world;
 
 pub use self::bless::bless;
+pub use self::record::{Open, open_scenarios};
 pub use self::report::{Ended, Report, ScenarioReport, SeenEffect, SeenLine};
 
 use std::fs;
@@ -73,6 +76,14 @@ pub enum ScenarioError {
     /// A blessed file would not be a scenario any more; it was left as it is.
     #[error("cannot bless {file}: {message}")]
     Bless {
+        /// The file.
+        file: String,
+        /// What is in the way.
+        message: String,
+    },
+    /// What happened cannot be made a scenario; the file was left as it is.
+    #[error("cannot record {file}: {message}")]
+    Record {
         /// The file.
         file: String,
         /// What is in the way.

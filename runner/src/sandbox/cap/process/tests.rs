@@ -59,8 +59,8 @@ async fn the_limits_are_there_from_the_first_moment() {
     for _ in 0..20 {
         let output = run(&["/bin/cat", "/proc/self/limits"], Some(9_000), None).await.unwrap();
         let limits = |name: &str| {
-            let line = output.stdout.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-            line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+            let values = output.stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            values.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(limits("Max core file size"), ["0", "0"]);
         assert_eq!(limits("Max open files"), ["1024", "1024"]);
