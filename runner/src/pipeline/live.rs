@@ -198,6 +198,11 @@ impl LiveRun {
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
     }
 
+    /// Forgets it: whoever waits for people has it asked again when they have answered.
+    pub(super) fn forget_judged(&self) {
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether the planned effects of a step were permitted by the very same policies about the very same plugin:
     /// the answers would be the same again.
     pub(super) fn was_judged(

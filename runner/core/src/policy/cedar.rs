@@ -72,8 +72,8 @@ struct ActionSet {
     general: PolicySet,
     /// The principals and resources that the others are about.
     named: HashSet<EntityUid>,
-    /// Their text, or `None` when facts cannot be looked up in it.
-    text: Option<String>,
+    /// The words that their text is made of, or `None` when facts cannot be looked up among them.
+    words: Option<HashSet<String>>,
 }
 
 impl Rules {
@@ -214,7 +214,7 @@ impl ActionSet {
         let policies = PolicySet::from_policies(fitting).unwrap_or_else(|_| whole.clone());
         let text: String = policies.policies().map(ToString::to_string).collect();
         // An escape could spell a name in another way.
-        let text = Some(text).filter(|text| !text.contains('\\'));
+        let words = (!text.contains('\\')).then(|| words(&text));
         let mut named = HashSet::new();
         let mut general = Vec::new();
         for policy in policies.policies() {
@@ -225,7 +225,7 @@ impl ActionSet {
             named.extend(about);
         }
         let general = PolicySet::from_policies(general).unwrap_or_else(|_| policies.clone());
-        Self { action, policies, general, named, text }
+        Self { action, policies, general, named, words }
     }
 
     /// The policies that can be about these two: what is about another one alone has no say, whatever its conditions.
@@ -235,7 +235,7 @@ impl ActionSet {
     }
 
     fn mentions(&self, name: &str) -> bool {
-        self.text.as_ref().is_none_or(|text| text.contains(name))
+        self.words.as_ref().is_none_or(|words| words.contains(name))
     }
 
     fn ask(
@@ -266,6 +266,13 @@ impl ActionSet {
         let permitted = response.decision() == Decision::Allow && errors.is_empty();
         Answer { permitted, policies, errors, objection: None }
     }
+}
+
+/// What stands in a text between anything that is no letter, digit or underscore: every name of a fact is among it,
+/// however the fact is reached.
+fn words(text: &str) -> HashSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// The one principal and the one resource that a policy is about, where its head names them.
@@ -356,7 +363,7 @@ impl Rules {
         for set in wide.sets.values_mut() {
             set.policies = whole.clone();
             set.general = whole.clone();
-            set.text = None;
+            set.words = None;
         }
         wide
     }
