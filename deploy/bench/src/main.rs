@@ -43,6 +43,10 @@ use report::Report;
 use target::Target;
 use workshop::Workshop;
 
+/// As the daemon's: some parts time the daemon's own code in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {

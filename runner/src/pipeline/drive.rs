@@ -319,8 +319,7 @@ async fn ask_people(
     let waits = shared.waits();
     live.record(vec![planned.fact(Some(ask), decisions, Vec::new())], Wait::Durable).await?;
     *turn = None;
-    // Many may wait, and for long: what can be asked again is not kept meanwhile.
-    live.forget_judged();
+    live.rest().await;
     shared.announce_waiting(live);
     Ok(Ready::Asks(waits))
 }

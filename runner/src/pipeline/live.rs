@@ -198,9 +198,12 @@ impl LiveRun {
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
     }
 
-    /// Forgets it: whoever waits for people has it asked again when they have answered.
-    pub(super) fn forget_judged(&self) {
+    /// Keeps no more than it needs while people are asked: many may wait, and for long. What was judged is asked again
+    /// when they have answered, and a copy has no room to spare.
+    pub(super) async fn rest(&self) {
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut run = self.run.lock().await;
+        *run = Arc::new(Run::clone(&run));
     }
 
     /// Whether the planned effects of a step were permitted by the very same policies about the very same plugin:
