@@ -374,12 +374,7 @@ async fn wait_for_people(
     loop {
         halts.borrow_and_update();
         let (state, expires) = live.look(|run| (run.state, run.ask.as_ref().map(|ask| ask.expires))).await;
-        if matches!(state, State::Ended | State::Verifying | State::Undoing) {
-            return Ok(None);
-        }
-        if state == State::Waiting && Box::pin(shared.alert_is_over(live)).await {
-            let message = "the alert was over before anybody approved, or before the run's turn came";
-            Box::pin(end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message))).await?;
+        if nobody_decides(shared, live, state).await? {
             return Ok(None);
         }
         let now = shared.now();
@@ -435,6 +430,20 @@ async fn wait_for_people(
         let rest = next.map_or(Duration::from_secs(3600), |at| (at - now).to_std().unwrap_or_default());
         pause(live, rest, held.then_some(&mut halts)).await;
     }
+}
+
+/// Whether there is nothing left to wait for: the run went on without people, or its alert is over and it ends.
+async fn nobody_decides(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    state: State,
+) -> Result<bool, Interrupted> {
+    if state == State::Waiting && Box::pin(shared.alert_is_over(live)).await {
+        let message = "the alert was over before anybody approved, or before the run's turn came";
+        Box::pin(end(live, End::new(Outcome::Cancelled, Code::NoLongerNeeded, message))).await?;
+        return Ok(true);
+    }
+    Ok(matches!(state, State::Ended | State::Verifying | State::Undoing))
 }
 
 /// Waits until the run is woken, for a while at most, and where a halt holds it, until the halts change.

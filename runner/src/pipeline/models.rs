@@ -59,6 +59,18 @@ struct World {
     runs: BTreeMap<u64, Arc<LiveRun>>,
 }
 
+/// What a story is told to: an installation, and the model as it was before the step.
+struct Real<Model> {
+    world: World,
+    before: Model,
+}
+
+impl<Model: std::fmt::Debug> std::fmt::Debug for Real<Model> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.before.fmt(f)
+    }
+}
+
 fn plugin() -> Digest {
     Digest::of(PLUGIN.as_bytes())
 }

@@ -169,16 +169,7 @@ impl ReferenceStateMachine for Model {
     }
 }
 
-struct Real {
-    world: World,
-    before: Model,
-}
-
-impl std::fmt::Debug for Real {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.before.fmt(f)
-    }
-}
+type Real = super::Real<Model>;
 
 fn whose() -> Whose {
     Whose { plugin: PLUGIN.to_owned(), target: Some("t".to_owned()) }

@@ -157,16 +157,7 @@ impl ReferenceStateMachine for Model {
     }
 }
 
-struct Real {
-    world: World,
-    before: Model,
-}
-
-impl std::fmt::Debug for Real {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.before.fmt(f)
-    }
-}
+type Real = super::Real<Model>;
 
 /// A run at a target of its own, so that it can be named by it.
 fn target(number: u64) -> String {
