@@ -174,8 +174,23 @@ fn policy() -> impl Strategy<Value = String> {
         "when { resource is Plugin && resource[\"st\\u{61}nding\"] == \"automatic\" }",
         "when { principal is Plugin && principal.version like \"1.*\" }",
     ]);
-    (effect, scope, condition).prop_map(|(effect, scope, condition)| {
-        format!("{effect} (principal, {scope}, resource) {condition};\n")
+    // Those that are asked about, and others.
+    let principal = prop::sample::select(vec![
+        "principal",
+        "principal == Runbook::\"restart\"",
+        "principal == Runbook::\"other\"",
+        "principal == Plugin::\"restart-service\"",
+    ]);
+    let resource = prop::sample::select(vec![
+        "resource",
+        "resource == Plugin::\"restart-service\"",
+        "resource == Plugin::\"other\"",
+        "resource == Capability::\"service\"",
+        "resource == Capability::\"http\"",
+    ]);
+    let parts = (effect, principal, scope, resource, condition);
+    parts.prop_map(|(effect, principal, scope, resource, condition)| {
+        format!("{effect} ({principal}, {scope}, {resource}) {condition};\n")
     })
 }
 
