@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// When it was decided.
+    #[serde(serialize_with = "crate::stamp::serialize")]
     pub at: DateTime<Utc>,
     /// The stage that decided.
     pub stage: Stage,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +20,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// What every id of this kind begins with.
@@ -30,7 +31,7 @@ macro_rules! id {
             /// The caller draws the bits; time-ordered ones (`UUIDv7`) make listings cheap.
             #[must_use]
             pub fn from_bits(bits: u128) -> Self {
-                Self(format!("{}{bits:032x}", Self::PREFIX))
+                Self(format!("{}{bits:032x}", Self::PREFIX).into())
             }
 
             /// The id as text.
@@ -52,7 +53,7 @@ macro_rules! id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let digits = text.strip_prefix(Self::PREFIX).unwrap_or_default();
                 if digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(IdError {
                         text: text.chars().take(80).collect(),
@@ -136,11 +137,14 @@ impl Digest {
 
 /// Appends lower-case hexadecimal digits of `bytes`.
 pub fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        text.extend(hex_digits(*byte).map(char::from));
     }
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 impl fmt::Display for Digest {
@@ -183,7 +187,11 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
+        for (place, digits) in text[7..].chunks_exact_mut(2).enumerate() {
+            digits.copy_from_slice(&hex_digits(self.0[place]));
+        }
+        serializer.serialize_str(std::str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
     }
 }
 

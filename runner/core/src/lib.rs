@@ -23,6 +23,7 @@ pub mod record;
 pub mod run;
 pub mod schedule;
 pub mod silence;
+pub mod stamp;
 pub mod standing;
 pub mod tlog;
 pub mod verify;

@@ -55,6 +55,11 @@ impl Batch {
         first
     }
 
+    /// How many rows of views it writes.
+    pub(super) fn views(&self) -> usize {
+        self.views.len()
+    }
+
     /// Marks payloads for removal.
     pub(super) fn remove(&mut self, indices: &[u64]) {
         self.removed.extend_from_slice(indices);
@@ -92,8 +97,8 @@ impl Batch {
         self.shrink(connection).await?;
         for row in self.views.iter().filter(|_| !self.removed.is_empty()) {
             let [k1, k2, k3] = &row.keys;
-            let keys = sqlx::query(sql::SET_KEYS).bind(k1).bind(k2).bind(k3);
-            keys.bind(row.kind).bind(&row.id).execute(&mut *connection).await?;
+            let keys = sqlx::query(sql::set_keys()).bind(row.kind).bind(&row.id).bind(k1).bind(k2).bind(k3);
+            keys.execute(&mut *connection).await?;
         }
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
     }

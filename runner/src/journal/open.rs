@@ -112,8 +112,9 @@ impl Journal {
         let origin = epoch::origin_of(&options.origin, epoch);
         let signer = NoteSigner::new(&origin, options.key.clone()).ok_or_else(bad_origin)?;
         let frontier = tree::frontier(&mut connection, size).await?;
+        let unindexed = unindexed(&mut connection).await?;
         let served = last_checkpoint(&mut connection, &dir, &signer, &frontier, start).await?;
-        let journal = Self::start(options, signer, &dir, connection, frontier, served);
+        let journal = Self::start(options, signer, &dir, (connection, unindexed), frontier, served);
         journal.inner.sign_checkpoint().await?;
         Ok(journal)
     }
@@ -122,7 +123,7 @@ impl Journal {
         options: Options,
         signer: NoteSigner,
         dir: &Arc<DataDir>,
-        connection: SqliteConnection,
+        (connection, unindexed): (SqliteConnection, usize),
         frontier: Frontier,
         served: SignedCheckpoint,
     ) -> Self {
@@ -147,6 +148,7 @@ impl Journal {
             frontier,
             texts: BatchTexts::default(),
             unfolded: 0,
+            unindexed,
         };
         let inner = Arc::new(Inner {
             shared,
@@ -223,6 +225,10 @@ pub(super) async fn prepare_schema(
                 put.execute(&mut *connection).await.map_err(failed())?;
             }
             Some(found) if found == expected => {}
+            Some(found) if key == "schema" && found == sql::SCHEMA_BEFORE => {
+                tracing::info!("bringing the journal's tables up to date");
+                sqlx::raw_sql(sql::UPGRADE).execute(&mut *connection).await.map_err(failed())?;
+            }
             Some(found) if key == "schema" => {
                 return Err(JournalError::Schema { dir: dir(), found, known: sql::SCHEMA_VERSION });
             }
@@ -232,6 +238,15 @@ pub(super) async fn prepare_schema(
         }
     }
     connection.ping().await.map_err(failed())
+}
+
+/// Rows of views whose keys are in no index yet.
+async fn unindexed(connection: &mut SqliteConnection) -> Result<usize, JournalError> {
+    let rows: i64 = sqlx::query_scalar(sql::unindexed())
+        .fetch_one(connection)
+        .await
+        .map_err(JournalError::database("read the journal's views"))?;
+    Ok(usize::try_from(rows).unwrap_or_default())
 }
 
 /// Entries that are in the store.

@@ -181,20 +181,19 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn views(&self, query: &ViewQuery) -> Result<Vec<ViewRow>, JournalError> {
-        let [k1, k2, k3] = &query.keys;
         let stateless = query.state.as_deref() == Some("");
-        let state = if stateless { &None } else { &query.state };
-        let wanted = [("state", state), ("k1", k1), ("k2", k2), ("k3", k3)];
-        let wanted = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?)));
-        let (columns, values): (Vec<_>, Vec<_>) = wanted.unzip();
-        let text = sql::list_views(&columns, stateless, query.newest_first, query.after.is_some());
-        let mut listing = sqlx::query_as(text).bind(query.kind);
-        for value in values {
-            listing = listing.bind(value);
+        let listing = sql::Listing {
+            state: query.state.is_some() && !stateless,
+            stateless,
+            keys: [0, 1, 2].map(|place| query.keys[place].is_some()),
+            after: query.after.is_some(),
+            newest_first: query.newest_first,
+        };
+        let mut listing = sqlx::query_as(listing.text()).bind(query.kind).bind(&query.state);
+        for key in &query.keys {
+            listing = listing.bind(key);
         }
-        if let Some(after) = &query.after {
-            listing = listing.bind(after.id.as_str());
-        }
+        let listing = listing.bind(query.after.as_ref().map(|after| after.id.as_str()));
         let listing = listing.bind(query.limit.min(MAX_PAGE));
         let rows: Vec<ViewColumns> =
             listing.fetch_all(&self.inner.pool).await.map_err(JournalError::database("list a view"))?;

@@ -12,29 +12,41 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 /// Counts up when an older program could no longer read the tables.
-pub(super) const SCHEMA_VERSION: &str = "2";
+pub(super) const SCHEMA_VERSION: &str = "3";
+/// The version before, which is brought up to date by [`UPGRADE`].
+pub(super) const SCHEMA_BEFORE: &str = "2";
 
 /// What [`super::segment`] says of the first three tables. A state or key that is empty is NULL and in no index.
+///
+/// The keys of a view's row are looked up in `view_keys`, where they are put for many rows at once ([`INDEX_KEYS`]):
+/// most of them are spread all over that table, and a page for each would cost a commit more than all the rest of it.
+/// Rows after the last one that was, by `n`, are searched as they are; `meta` says which that is.
+///
 /// SQLite: the triggers' bodies, `WITHOUT ROWID`, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
+/// Whether a statement keeps copies of the pages that it changes, lest it fail half-way, follows from its constraints:
+/// none of those that a batch writes does, since they fail with their whole transaction (`OR ROLLBACK`), references
+/// are checked with the commit, and what an upsert sets may be NULL.
 pub(super) const SCHEMA: &str = "
     BEGIN IMMEDIATE;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
     CREATE TABLE segments (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
-    CREATE TABLE payloads (first INTEGER PRIMARY KEY REFERENCES segments (first), bytes BLOB NOT NULL);
+    CREATE TABLE payloads (first INTEGER PRIMARY KEY REFERENCES segments (first) DEFERRABLE INITIALLY DEFERRED,
+        bytes BLOB NOT NULL);
     CREATE TABLE runs (
-        run TEXT NOT NULL, first INTEGER NOT NULL REFERENCES segments (first), places BLOB NOT NULL,
-        PRIMARY KEY (run, first)
+        run TEXT NOT NULL, first INTEGER NOT NULL REFERENCES segments (first) DEFERRABLE INITIALLY DEFERRED,
+        places BLOB NOT NULL, PRIMARY KEY (run, first)
     ) WITHOUT ROWID;
     CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));
     CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
     CREATE TABLE views (
-        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
-        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
     );
     CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
-    CREATE INDEX views_k1 ON views (kind, k1, id) WHERE k1 IS NOT NULL;
-    CREATE INDEX views_k2 ON views (kind, k2, id) WHERE k2 IS NOT NULL;
-    CREATE INDEX views_k3 ON views (kind, k3, id) WHERE k3 IS NOT NULL;
+    CREATE TABLE view_keys (
+        kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (kind, place, value, id)
+    ) WITHOUT ROWID;
     CREATE TABLE views_rebuilt (
         kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
@@ -56,6 +68,26 @@ pub(super) const SCHEMA: &str = "
         BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
     CREATE TRIGGER subtrees_lose_nothing BEFORE DELETE ON subtrees
         BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
+    COMMIT;
+";
+
+/// Brings a journal of the version before up to date. SQLite: dropping a table drops its indexes.
+pub(super) const UPGRADE: &str = "
+    BEGIN IMMEDIATE;
+    ALTER TABLE views RENAME TO views_before;
+    CREATE TABLE views (
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
+    );
+    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM views_before ORDER BY kind, id;
+    DROP TABLE views_before;
+    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+    CREATE TABLE view_keys (
+        kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (kind, place, value, id)
+    ) WITHOUT ROWID;
+    UPDATE meta SET value = '3' WHERE key = 'schema';
     COMMIT;
 ";
 
@@ -134,8 +166,53 @@ pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 pub(super) const VIEW: &str = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ? AND id = ?";
-pub(super) const SET_KEYS: &str = "UPDATE views SET k1 = ?, k2 = ?, k3 = ? WHERE kind = ? AND id = ?";
 pub(super) const VIEW_COUNT: &str = "SELECT count(*) FROM views WHERE kind = ? AND state = ?";
+
+/// The last row whose keys are in `view_keys`.
+const INDEXED: &str = "(SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'indexed')";
+
+/// How many rows have come since.
+pub(super) fn unindexed() -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("SELECT coalesce(max(n), 0) - {INDEXED} FROM views"))
+}
+
+/// The three keys of the rows of `from` that satisfy a condition, as rows of `view_keys`.
+fn keys_of(condition: &str) -> String {
+    let of = |place| {
+        format!(
+            "SELECT kind, {place} AS place, k{place} AS value, id FROM views NOT INDEXED WHERE {condition} AND k{place} IS NOT NULL"
+        )
+    };
+    [1, 2, 3].map(of).join(" UNION ALL ")
+}
+
+/// Puts the keys of all rows into `view_keys` that are not there yet, in its order: so each of its pages is changed
+/// once.
+pub(super) fn index_keys() -> AssertSqlSafe<String> {
+    let keys = keys_of(&format!("n > {INDEXED}"));
+    AssertSqlSafe(format!(
+        "BEGIN IMMEDIATE;
+        INSERT INTO view_keys (kind, place, value, id)
+            SELECT kind, place, value, id FROM ({keys}) AS fresh ORDER BY kind, place, value, id;
+        INSERT INTO meta (key, value) SELECT 'indexed', coalesce(max(n), 0) FROM views WHERE true
+            ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+        COMMIT"
+    ))
+}
+
+/// Sets the keys of a row, kind and id of which are the first two arguments: what was known of the old ones goes.
+pub(super) fn set_keys() -> AssertSqlSafe<String> {
+    let row = "kind = ?1 AND id = ?2";
+    let keys = keys_of(&format!("{row} AND n <= {INDEXED}")).replace("NOT INDEXED ", "");
+    AssertSqlSafe(format!(
+        "DELETE FROM view_keys WHERE {row} AND place IN (1, 2, 3) AND value IN (
+            SELECT k1 FROM views WHERE {row} UNION ALL SELECT k2 FROM views WHERE {row}
+            UNION ALL SELECT k3 FROM views WHERE {row});
+        UPDATE views SET k1 = ?3, k2 = ?4, k3 = ?5 WHERE {row};
+        INSERT INTO view_keys (kind, place, value, id) {keys}"
+    ))
+}
+
 pub(super) const CLEAR_REBUILT: &str = "DELETE FROM views_rebuilt";
 pub(super) const DIFFERENCES: &str = "
     SELECT DISTINCT kind, id FROM (
@@ -147,36 +224,71 @@ pub(super) const DIFFERENCES: &str = "
     ) AS differing ORDER BY kind, id LIMIT ?";
 pub(super) const SWAP_REBUILT: &str = "BEGIN IMMEDIATE;
     DELETE FROM views;
+    DELETE FROM view_keys;
+    DELETE FROM meta WHERE key = 'indexed';
     INSERT INTO views (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt;
+        SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt ORDER BY kind, id;
     DELETE FROM views_rebuilt;
     COMMIT";
 
-/// The listing of one kind: `columns` are those compared for equality, in the order of their arguments; with
-/// `stateless`, only rows without a state. After them come the cursor's id, if any, and the limit.
-pub(super) fn list_views(
-    columns: &[&'static str],
-    stateless: bool,
-    newest_first: bool,
-    after: bool,
-) -> AssertSqlSafe<String> {
-    let mut sql = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ?".to_owned();
-    for column in columns {
-        sql.push_str(" AND ");
-        sql.push_str(column);
-        sql.push_str(" = ?");
+/// Which rows of a kind a listing wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listing {
+    /// Rows in the state that is the second argument.
+    pub(super) state: bool,
+    /// Rows without a state.
+    pub(super) stateless: bool,
+    /// Rows with the keys that are the third to fifth argument.
+    pub(super) keys: [bool; 3],
+    /// Rows behind the id that is the sixth argument.
+    pub(super) after: bool,
+    /// From the newest on.
+    pub(super) newest_first: bool,
+}
+
+impl Listing {
+    /// The text. Its arguments, which are all to be given, are kind, state, three keys, id and limit.
+    pub(super) fn text(self) -> AssertSqlSafe<String> {
+        let order = if self.newest_first { "DESC" } else { "ASC" };
+        // The last key that is asked for is mostly the one that the fewest rows have.
+        let rows = match self.keys.iter().rposition(|wanted| *wanted) {
+            None => self.rows("views AS v", "v.kind = ?1", "v.id"),
+            Some(place) => {
+                let found = format!(
+                    "found.kind = ?1 AND found.place = {} AND found.value = ?{} AND v.kind = found.kind AND v.id = found.id",
+                    place + 1,
+                    place + 3
+                );
+                let fresh = format!("v.n > {INDEXED} AND v.kind = ?1");
+                format!(
+                    "SELECT id, state, k1, k2, k3, doc FROM ({} UNION ALL {}) AS listed",
+                    self.rows("view_keys AS found CROSS JOIN views AS v", &found, "found.id"),
+                    self.rows("views AS v NOT INDEXED", &fresh, "v.id"),
+                )
+            }
+        };
+        AssertSqlSafe(format!("{rows} ORDER BY id {order} LIMIT ?7"))
     }
-    if stateless {
-        sql.push_str(" AND state IS NULL");
+
+    /// The rows of a source, which are not in order. SQLite: with `CROSS JOIN` the keys are searched before the rows, and
+    /// with `NOT INDEXED` the newest rows are read as they stand.
+    fn rows(self, source: &str, condition: &str, id: &str) -> String {
+        let mut sql = format!(
+            "SELECT {id} AS id, v.state AS state, v.k1 AS k1, v.k2 AS k2, v.k3 AS k3, v.doc AS doc
+            FROM {source} WHERE {condition}"
+        );
+        let equal = [(self.state, "v.state = ?2"), (self.stateless, "v.state IS NULL")];
+        let keys = self.keys.into_iter().zip(["v.k1 = ?3", "v.k2 = ?4", "v.k3 = ?5"]);
+        for (_, condition) in equal.into_iter().chain(keys).filter(|(wanted, _)| *wanted) {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+        }
+        if self.after {
+            let than = if self.newest_first { "<" } else { ">" };
+            write!(sql, " AND {id} {than} ?6").expect("writing to a string does not fail");
+        }
+        sql
     }
-    let (than, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
-    if after {
-        sql.push_str(" AND id ");
-        sql.push_str(than);
-        sql.push_str(" ?");
-    }
-    sql.push_str(&format!(" ORDER BY id {order} LIMIT ?"));
-    AssertSqlSafe(sql)
 }
 
 /// The rows that one call takes of a table: lengths of the multi-row inserts.
@@ -248,8 +360,7 @@ pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
 }
 
 /// State and document change often, the keys only when an erasure removes the text that they are made of. So the
-/// upsert leaves the keys alone, which spares it the rewriting of three indexes, and an erasure sets them by
-/// [`SET_KEYS`]. The table of a rebuild has no index, and takes all of a row.
+/// upsert leaves the keys alone, and an erasure sets them by [`set_keys`]. The table of a rebuild has no index, and takes all of a row.
 fn upsert_views(sql: &mut String, table: &'static str, rows: usize) {
     if rows == 0 {
         return;
@@ -272,7 +383,7 @@ fn insert(sql: &mut String, into: &str, rows: usize, columns: usize) {
 
 fn insert_rows(sql: &mut String, into: &str, rows: usize, columns: usize) {
     let values = values(rows, columns);
-    write!(sql, "INSERT INTO {into} SELECT * FROM ({values}) AS given WHERE column1 IS NOT NULL")
+    write!(sql, "INSERT OR ROLLBACK INTO {into} SELECT * FROM ({values}) AS given WHERE column1 IS NOT NULL")
         .expect("writing to a string does not fail");
 }
 

@@ -29,10 +29,16 @@ pub(super) const SUBMIT_DELAY: Duration = Duration::from_millis(10);
 pub(super) const COMPANY_DELAY: Duration = Duration::from_micros(500);
 /// How often a disk that was full is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes written between two foldings of the write-ahead log, which keeps that about four times as long.
-const FOLD_BYTES: usize = 16 * 1024 * 1024;
-/// What a transaction writes besides its rows' bytes: index pages, mostly.
-const OVERHEAD_BYTES: usize = 8 * 1024;
+/// About how long the write-ahead log gets before it is folded and written from its beginning again: long enough that
+/// few wait for a folding, and short enough that it is mostly written over, which costs the disk half of what making
+/// it longer does.
+const FOLD_BYTES: usize = 32 * 1024 * 1024;
+/// What a transaction writes besides its rows' bytes: pages that it changes in part, mostly.
+const OVERHEAD_BYTES: usize = 40 * 1024;
+/// What the keys of one row of a view take.
+const INDEXED_ROW_BYTES: usize = 512;
+/// Rows of views that are searched one by one at most, before their keys are put where they are found at once.
+pub(super) const UNINDEXED_ROWS: usize = 1024;
 
 type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
@@ -99,6 +105,8 @@ pub(super) struct Writer {
     pub(super) texts: BatchTexts,
     /// Bytes written since the write-ahead log was folded.
     pub(super) unfolded: usize,
+    /// Rows of views whose keys are in no index yet.
+    pub(super) unindexed: usize,
 }
 
 /// What is gathered of one batch.
@@ -243,6 +251,7 @@ impl Writer {
 
     async fn finish(&mut self, gathered: Gathered) {
         let Gathered { batch, bytes, waiting, beginnings, .. } = gathered;
+        let batch_views = batch.views();
         let written = self.write(&batch).await;
         if written.is_ok() {
             self.advance(batch.frontier);
@@ -254,6 +263,10 @@ impl Writer {
         }
         if written.is_ok() {
             self.unfolded += bytes + OVERHEAD_BYTES;
+            self.unindexed += batch_views;
+            if self.unindexed >= UNINDEXED_ROWS {
+                self.index().await;
+            }
             self.fold().await;
         }
     }
@@ -350,6 +363,23 @@ impl Writer {
         }
     }
 
+    /// Puts the keys of the newest rows where they are found at once. Without it they are still found, one by one.
+    async fn index(&mut self) {
+        match sqlx::query(sql::index_keys()).execute(&mut self.connection).await {
+            Ok(_) => {
+                self.unfolded += self.unindexed * INDEXED_ROW_BYTES;
+                self.unindexed = 0;
+            }
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                self.fail(trouble, &error);
+                if trouble != Trouble::Fatal {
+                    self.roll_back().await;
+                }
+            }
+        }
+    }
+
     async fn other(&mut self, command: Command) {
         match command {
             Command::Erase { removed, entries, reply } => self.erase(&removed, entries, reply).await,
@@ -381,7 +411,11 @@ impl Writer {
                     return answer(reply, Err(JournalError::Unavailable(grown)));
                 }
                 let done = sqlx::query(sql::SWAP_REBUILT).execute(&mut self.connection).await;
-                self.settle(done.map(drop), reply).await;
+                let done = done.map(drop);
+                if done.is_ok() {
+                    self.index().await;
+                }
+                self.settle(done, reply).await;
             }
             Command::Append(append) => {
                 debug_assert!(false, "appends are gathered into batches");
@@ -425,7 +459,10 @@ impl Writer {
 
     /// Closes the database in order, unless it failed: closing would sync again, and a sync that failed is
     /// never repeated.
-    async fn close(self) {
+    async fn close(mut self) {
+        if self.unindexed > 0 && self.shared.health.get() == Health::Good {
+            self.index().await;
+        }
         if self.shared.health.get() == Health::Failed {
             std::mem::forget(self.connection);
         } else if let Err(error) = sqlx::Connection::close(self.connection).await {

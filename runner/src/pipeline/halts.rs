@@ -9,9 +9,9 @@
 //! each gate, and from time to time, so that its removal is noticed as well.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
@@ -32,6 +32,9 @@ pub const FILE_ID: &str = "file";
 
 /// How often the file is looked for while nobody asks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long one look at the file holds for a gate, in microseconds: a run comes to several in one breath.
+const ONE_LOOK: u64 = 2_000;
 
 /// How much of the file is read: its first line is the reason.
 const MAX_FILE: u64 = 4096;
@@ -76,6 +79,9 @@ pub(super) struct KillSwitch {
     count: AtomicUsize,
     file: PathBuf,
     file_there: AtomicBool,
+    /// When the file was looked for last, in microseconds from `made` on.
+    looked_at: AtomicU64,
+    made: Instant,
     passes: AsyncRwLock<()>,
     /// One release at a time, so that each halt is released once.
     releasing: Mutex<()>,
@@ -90,6 +96,8 @@ impl KillSwitch {
             count: AtomicUsize::new(0),
             file,
             file_there: AtomicBool::new(false),
+            looked_at: AtomicU64::new(0),
+            made: Instant::now(),
             passes: AsyncRwLock::default(),
             releasing: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -141,8 +149,22 @@ impl KillSwitch {
         self.change(|halts| halts.put(halt));
     }
 
+    /// Looks whether the file is there, unless that was just done: nothing acts on it before an intent looks again.
+    fn glance(&self) {
+        let now = self.age();
+        if now.saturating_sub(self.looked_at.load(Ordering::Acquire)) >= ONE_LOOK {
+            self.look();
+        }
+    }
+
+    /// How long the switch has been there, in microseconds.
+    fn age(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Looks whether the file is there. When that cannot be told, it is.
     pub(super) fn look(&self) {
+        self.looked_at.store(self.age(), Ordering::Release);
         let there = self.file.try_exists().unwrap_or(true);
         if self.file_there.swap(there, Ordering::AcqRel) == there {
             return;
@@ -283,13 +305,13 @@ fn read_file(path: &Path) -> (Option<String>, Option<DateTime<Utc>>) {
 impl Shared {
     /// What halts a run, if anything does. Looks for the file.
     pub(super) fn halted(&self, runbook: &str, plugins: &[&str], target: Option<&str>) -> Option<String> {
-        self.halts.look();
+        self.halts.glance();
         self.obstacle(runbook, plugins, target).map(|obstacle| obstacle.why)
     }
 
     /// As [`Shared::halted`], for a run that there is.
     pub(super) fn halted_run(&self, run: &Run) -> Option<String> {
-        self.halts.look();
+        self.halts.glance();
         self.obstacle_of(run).map(|obstacle| obstacle.why)
     }
 

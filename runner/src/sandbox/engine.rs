@@ -25,6 +25,10 @@ const MAX_WASM_STACK: usize = 1 << 20;
 const ASYNC_STACK: usize = 2 << 20;
 const HEAP_IMAGE: u64 = 64 << 20;
 
+/// Regions that executions leave behind before their memory is given back, all at once: each time stops all threads of
+/// the daemon for a moment. An execution leaves about four. Where the pool has no other room left, it is sooner.
+const DECOMMIT_BATCH: usize = 256;
+
 /// The settings that shape machine code, and the limits that belong to them.
 #[must_use]
 pub fn config() -> Config {
@@ -89,7 +93,7 @@ fn pool(concurrent: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(64)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY)
-        .decommit_batch_size(16)
+        .decommit_batch_size(DECOMMIT_BATCH)
         .max_unused_warm_slots(concurrent.min(32))
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(16 << 10)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{EventError, Fact};
 use crate::id::{AlertId, Digest, RunId};
@@ -15,6 +15,9 @@ pub const PAYLOAD_MEMBER: &str = "payload";
 
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles can hold.
 pub const MAX_LEAF: usize = 65_535;
+
+/// As long as most leaves and payloads are.
+const USUAL_BYTES: usize = 1024;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,9 +41,15 @@ pub struct Encoded {
     pub payload: Option<([u8; 16], Vec<u8>)>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn stamp<S: Serializer>(at: &&DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    crate::stamp::serialize(at, serializer)
+}
+
 #[derive(Serialize)]
 struct LeafOut<'a, L: Serialize> {
     v: u32,
+    #[serde(serialize_with = "stamp")]
     at: &'a DateTime<Utc>,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +94,9 @@ pub fn commitment(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 }
 
 pub(super) fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("payloads hold only what JSON can hold")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut bytes, value).expect("payloads hold only what JSON can hold");
+    bytes
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EventError> {

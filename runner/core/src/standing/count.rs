@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Code;
 use crate::id::RunId;
-use crate::run::{Mode, Outcome, Run, SKIPPED};
+use crate::run::{Mode, Outcome, RETURNED, Run, SKIPPED};
 
 /// The end of a run, as far as the standing of one of its plugins is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Ended {
         let is_trap = |code: Code| matches!(code, Code::Trap | Code::Exhausted);
         // A trap while planning leaves no ending; whose it was is certain where there is one plugin only.
         let trapped_in_plan = ending.is_none() && run.steps.len() == 1 && code.is_some_and(is_trap);
-        let trapped_in_act = ending.is_some_and(|word| word.parse().is_ok_and(is_trap));
+        let trapped_in_act = ending.is_some_and(|word| word != RETURNED && word.parse().is_ok_and(is_trap));
         let trapped = trapped_in_plan || trapped_in_act;
         if ending.is_none() && !trapped {
             return None;

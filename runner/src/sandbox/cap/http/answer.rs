@@ -80,14 +80,22 @@ fn decode(body: Vec<u8>, headers: &HeaderMap) -> Result<(Vec<u8>, bool), Failure
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|encoding| encoding.to_str().ok());
     let limit = body.len().saturating_mul(MAX_RATIO).clamp(RATIO_FROM, MAX_BODY);
     let decoded = match encoding.map(|encoding| encoding.trim().to_ascii_lowercase()).as_deref() {
-        Some("gzip" | "x-gzip") => inflate(MultiGzDecoder::new(body.as_slice()), limit)?,
-        Some("deflate") => inflate(ZlibDecoder::new(body.as_slice()), limit)?,
+        Some("gzip" | "x-gzip") => inflate(&mut MultiGzDecoder::new, &body, limit)?,
+        Some("deflate") => inflate(&mut ZlibDecoder::new, &body, limit)?,
         _ => return Ok((body, false)),
     };
     Ok((decoded, true))
 }
 
-fn inflate(decoder: impl std::io::Read, limit: usize) -> Result<Vec<u8>, Failure> {
+/// Kept apart from its caller, whose stack is the guest's: a decoder is many pages big, and each of them would be
+/// touched also for answers that are not compressed.
+#[inline(never)]
+fn inflate<'a, D: std::io::Read>(
+    decoder: &mut dyn FnMut(&'a [u8]) -> D,
+    body: &'a [u8],
+    limit: usize,
+) -> Result<Vec<u8>, Failure> {
+    let decoder = decoder(body);
     let mut bytes = Vec::new();
     let read = decoder.take(limit as u64 + 1).read_to_end(&mut bytes);
     if let Err(error) = read {
