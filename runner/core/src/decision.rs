@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::Text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -19,19 +20,19 @@ pub struct Decision {
     /// The stage that decided.
     pub stage: Stage,
     /// What it was decided about: a runbook, plugin, target or effect by its name.
-    pub subject: String,
+    pub subject: Text,
     /// What was decided.
     pub result: Outcome,
     /// Why, for programs.
     pub code: Code,
     /// Why, for people: one sentence that names the thing.
-    pub message: String,
+    pub message: Text,
 }
 
 impl Decision {
     /// The stage let it through.
     #[must_use]
-    pub fn pass(at: DateTime<Utc>, stage: Stage, subject: &str, message: impl Into<String>) -> Self {
+    pub fn pass(at: DateTime<Utc>, stage: Stage, subject: &str, message: impl Into<Text>) -> Self {
         Self::new(at, stage, subject, Outcome::Pass, Code::Passed, message)
     }
 
@@ -42,20 +43,14 @@ impl Decision {
         stage: Stage,
         subject: &str,
         code: Code,
-        message: impl Into<String>,
+        message: impl Into<Text>,
     ) -> Self {
         Self::new(at, stage, subject, Outcome::Refuse, code, message)
     }
 
     /// The stage wants people to decide.
     #[must_use]
-    pub fn ask(
-        at: DateTime<Utc>,
-        stage: Stage,
-        subject: &str,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn ask(at: DateTime<Utc>, stage: Stage, subject: &str, code: Code, message: impl Into<Text>) -> Self {
         Self::new(at, stage, subject, Outcome::Ask, code, message)
     }
 
@@ -67,15 +62,15 @@ impl Decision {
         subject: &str,
         result: Outcome,
         code: Code,
-        message: impl Into<String>,
+        message: impl Into<Text>,
     ) -> Self {
-        Self { at, stage, subject: subject.to_owned(), result, code, message: message.into() }
+        Self { at, stage, subject: Text::of(subject), result, code, message: message.into() }
     }
 
     /// The reason that a refused or waiting run shows.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        Reason { code: self.code, message: self.message.clone() }
+        Reason { code: self.code, message: self.message.as_str().to_owned() }
     }
 }
 

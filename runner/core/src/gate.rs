@@ -7,6 +7,7 @@ use crate::id::{Digest, RunId};
 use crate::limit::Stop;
 use crate::permit::{ActPermit, PlanPermit};
 use crate::run::{Mode, Run, State, UndoState};
+use crate::text::Text;
 
 mod quorum;
 
@@ -57,7 +58,7 @@ pub fn pre_gate(
 ) -> Result<(PlanPermit, Vec<Decision>), Vec<Decision>> {
     let mut refusals = Vec::new();
     if let Some(halt) = facts.halted {
-        refusals.push(Decision::refuse(now, Stage::Halt, runbook, Code::Halt, halt));
+        refusals.push(Decision::refuse(now, Stage::Halt, runbook, Code::Halt, Text::of(halt)));
     }
     refusals.extend(facts.windows.iter().filter(|said| said.result == Outcome::Refuse).cloned());
     if let Some(other) = facts.unended {
@@ -89,7 +90,7 @@ pub fn pre_gate(
         ));
     }
     if let Some(why) = facts.breaker {
-        refusals.push(Decision::refuse(now, Stage::Breaker, runbook, Code::Breaker, why));
+        refusals.push(Decision::refuse(now, Stage::Breaker, runbook, Code::Breaker, Text::of(why)));
     }
     if let Some(stop @ Stop::Refused(_)) = facts.limit {
         refusals.push(stop.decision(now, runbook));

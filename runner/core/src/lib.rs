@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod silence;
 pub mod stamp;
 pub mod standing;
+pub mod text;
 pub mod tlog;
 pub mod verify;
 pub mod window;

@@ -132,10 +132,10 @@ impl AlertRecord {
         for decision in decisions {
             match decision.result {
                 Outcome::Refuse if may_pass(decision.code) => {
-                    self.lost.insert(decision.subject.clone());
+                    self.lost.insert(decision.subject.to_string());
                 }
                 Outcome::Pass if decision.stage == Stage::Dedup => {
-                    self.lost.remove(&decision.subject);
+                    self.lost.remove(decision.subject.as_str());
                 }
                 Outcome::Pass | Outcome::Refuse | Outcome::Ask => {}
             }

@@ -249,13 +249,8 @@ pub(super) async fn why(
     for run in &record.runs {
         halted.extend(pipeline.halted_now(run).await);
     }
-    let mut decisions: Vec<_> = record.decisions.iter().collect();
-    for decision in of_runs.iter().flat_map(|run| &run.decisions) {
-        // A run's first decisions stand in the alert's trace already.
-        if !decisions.contains(&decision) {
-            decisions.push(decision);
-        }
-    }
+    let of_runs: Vec<_> = of_runs.iter().flat_map(|run| &run.decisions).collect();
+    let mut decisions = shapes::trace(&record.decisions, &of_runs);
     decisions.extend(&halted);
     let runs: Vec<String> = record.runs.iter().map(ToString::to_string).collect();
     Ok(Json(shapes::why(Some(record.id.as_str()), &decisions, &runs)))

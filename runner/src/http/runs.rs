@@ -213,12 +213,8 @@ pub(super) async fn why(
         Some(alert) => app.pipeline().alert(alert).await?,
         None => None,
     };
-    let mut decisions: Vec<_> = alert.iter().flat_map(|record| &record.decisions).collect();
-    for decision in &run.decisions {
-        if !decisions.contains(&decision) {
-            decisions.push(decision);
-        }
-    }
+    let of_alert = alert.as_ref().map(|record| record.decisions.as_slice()).unwrap_or_default();
+    let mut decisions = shapes::trace(of_alert, &run.decisions.iter().collect::<Vec<_>>());
     let halted = app.pipeline().halted_now(&run.id).await;
     decisions.extend(&halted);
     let alert = run.alert.as_ref().map(staunch_core::id::AlertId::as_str);

@@ -268,6 +268,12 @@ pub fn token(record: &TokenRecord, last_used_at: Option<DateTime<Utc>>) -> Value
     })
 }
 
+/// The trace of an alert and of runs that answer to it: some of a run's first decisions stand in the alert's too.
+pub(super) fn trace<'a>(of_alert: &'a [Decision], of_runs: &[&'a Decision]) -> Vec<&'a Decision> {
+    let own = of_alert.iter().filter(|decision| !of_runs.contains(decision));
+    own.chain(of_runs.iter().copied()).collect()
+}
+
 /// The answer to "why did it run, or why not?".
 #[must_use]
 pub fn why(alert: Option<&str>, decisions: &[&Decision], runs: &[String]) -> Value {

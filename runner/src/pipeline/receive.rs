@@ -317,7 +317,9 @@ impl Batch {
             };
             match new_run(shared, rules, runbook, &request) {
                 Ok((line, run)) => {
-                    decisions.extend(run.run.decisions.iter().cloned());
+                    // That the match is not lost; the rest of how it began stands with the run.
+                    let begun = |decision: &&Decision| decision.stage == Stage::Dedup;
+                    decisions.extend(run.run.decisions.iter().filter(begun).cloned());
                     ids.push(run.run.id.clone());
                     lines.push(line);
                     self.new_runs.push(run);

@@ -61,7 +61,8 @@ impl FromStr for StormId {
 pub fn storm_of(run: &Run) -> Option<(StormId, &Decision)> {
     let asks = |said: &&Decision| said.code == Code::Storm && said.result == Outcome::Ask;
     let said = run.decisions.iter().rev().find(asks)?;
-    let id = if said.subject == ALL_RUNBOOKS { StormId::All } else { StormId::Runbook(said.subject.clone()) };
+    let id =
+        if said.subject == ALL_RUNBOOKS { StormId::All } else { StormId::Runbook(said.subject.to_string()) };
     Some((id, said))
 }
 
@@ -147,14 +148,14 @@ pub fn held<'a>(
             continue;
         }
         let begun = || {
-            let (question, since) = (said.message.clone(), said.at);
+            let (question, since) = (said.message.to_string(), said.at);
             (HeldStorm { id: id.clone(), question, since, runs: Vec::new(), left_out: 0 }, said.at)
         };
         let (storm, latest) = storms.entry(id.clone()).or_insert_with(begun);
         storm.since = storm.since.min(said.at);
         if said.at > *latest {
             *latest = said.at;
-            storm.question.clone_from(&said.message);
+            storm.question = said.message.to_string();
         }
         storm.runs.push(held);
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
@@ -62,6 +63,37 @@ pub(super) struct Rules {
     roles: Vec<EntityUid>,
     /// The plugins that each policy names.
     plugins: HashMap<String, Vec<EntityUid>>,
+    answered: Answered,
+}
+
+/// Most answers that are remembered.
+const MOST_ANSWERED: usize = 1024;
+
+/// Answers that were given, by all that they rest on beside the policies. A copy begins anew: its policies may change.
+#[derive(Debug, Default)]
+struct Answered(Mutex<HashMap<Vec<u8>, Answer>>);
+
+impl Clone for Answered {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// All that an answer rests on, each part behind its length, so that no two questions look alike.
+#[derive(Debug)]
+pub(super) struct Question(Vec<u8>);
+
+impl Question {
+    pub(super) fn new(action: &str) -> Self {
+        let mut question = Self(Vec::with_capacity(256));
+        question.part(action);
+        question
+    }
+
+    pub(super) fn part(&mut self, part: &str) {
+        self.0.extend_from_slice(&part.len().to_le_bytes());
+        self.0.extend_from_slice(part.as_bytes());
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -132,7 +164,8 @@ impl Rules {
             policy.entity_literals().into_iter().filter(|uid| uid.type_name().basename() == kind).collect()
         };
         let roles = policies.policies().flat_map(|policy| named(policy, "Role")).collect();
-        let mut rules = Self { sets, names, roles, plugins: HashMap::new() };
+        let mut rules =
+            Self { sets, names, roles, plugins: HashMap::new(), answered: Answered::default() };
         rules.plugins = policies.policies().map(|p| (rules.name(p.id()), named(p, "Plugin"))).collect();
         rules
     }
@@ -174,6 +207,21 @@ impl Rules {
     /// question.
     pub(super) fn mentions(&self, action: &str, name: &str) -> bool {
         self.sets.get(action).is_none_or(|set| set.mentions(name))
+    }
+
+    /// The answer to a question: the one that was given to it before, if it is remembered.
+    pub(super) fn ask_once(&self, question: Question, ask: impl FnOnce() -> Answer) -> Answer {
+        let answered = || self.answered.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answered().get(&question.0) {
+            return answer.clone();
+        }
+        let answer = ask();
+        let mut answered = answered();
+        if answered.len() >= MOST_ANSWERED {
+            answered.clear();
+        }
+        answered.insert(question.0, answer.clone());
+        answer
     }
 
     /// Asks the policies of an action.

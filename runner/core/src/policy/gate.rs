@@ -132,7 +132,7 @@ fn windows(ruling: &Ruling, lowest: &mut Lowest, decisions: &mut Vec<Decision>) 
     decisions.extend(ruling.decisions.iter().filter(|said| said.result != Outcome::Pass).cloned());
     let of = |result: Outcome| ruling.decisions.iter().find(|said| said.result == result);
     let Some(most) = ruling.autonomy else { return of(Outcome::Refuse).map(Decision::reason) };
-    lowest.lower(most, || of(Outcome::Ask).map(|said| said.message.clone()).unwrap_or_default());
+    lowest.lower(most, || of(Outcome::Ask).map(|said| said.message.to_string()).unwrap_or_default());
     None
 }
 
@@ -160,7 +160,7 @@ fn policy(
     });
     let decision = act_decision(&allowed, plugin, runbook, now);
     if matches!(allowed, Allowed::ActWithApproval { .. }) {
-        lowest.lower(Autonomy::Approve, || decision.message.clone());
+        lowest.lower(Autonomy::Approve, || decision.message.to_string());
     }
     let refusal = (decision.code == Code::Policy).then(|| decision.reason());
     decisions.push(decision);

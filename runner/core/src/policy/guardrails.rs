@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cedar_policy::{Entity, RestrictedExpression, Schema};
 
-use super::cedar::{Answer, Pairs, Rules, text, uid};
+use super::cedar::{Answer, Pairs, Question, Rules, text, uid};
 use super::facts::{Autonomy, PluginFacts};
 use super::reader::Reader;
 use crate::alert::Alert;
@@ -122,6 +122,35 @@ impl Guardrails {
     }
 
     fn act(&self, action: &'static str, question: &ActQuestion<'_>) -> Answer {
+        // No two alerts are the same.
+        if self.rules.mentions(action, "alert") || self.rules.mentions(action, "labels") {
+            return self.ask_act(action, question);
+        }
+        let mut asked = Question::new(action);
+        asked.part(question.runbook);
+        asked.part(question.autonomy.as_str());
+        put_plugin(&mut asked, question.plugin);
+        let count = question.effects_count.to_string();
+        let (irreversible, manual) = (word(question.irreversible), word(question.manual));
+        let facts = [
+            ("target", question.target),
+            ("effects_count", &count),
+            ("irreversible", irreversible),
+            ("manual", manual),
+        ];
+        self.put_facts(&mut asked, action, &facts);
+        self.rules.ask_once(asked, || self.ask_act(action, question))
+    }
+
+    /// The facts that a policy of the action could look at.
+    fn put_facts(&self, asked: &mut Question, action: &str, facts: &[(&str, &str)]) {
+        for (name, value) in facts.iter().filter(|(name, _)| self.rules.mentions(action, name)) {
+            asked.part(name);
+            asked.part(value);
+        }
+    }
+
+    fn ask_act(&self, action: &'static str, question: &ActQuestion<'_>) -> Answer {
         let needs = |name: &str| self.rules.mentions(action, name);
         let labels = uid("Labels", "labels");
         let runbook = uid("Runbook", question.runbook);
@@ -162,6 +191,23 @@ impl Guardrails {
     #[must_use]
     pub fn may_effect(&self, question: &EffectQuestion<'_>) -> Answer {
         let call = question.call;
+        let mut asked = Question::new(EFFECT);
+        put_plugin(&mut asked, question.plugin);
+        asked.part(&call.capability);
+        let facts = [
+            ("runbook", question.runbook),
+            ("function", &call.function),
+            ("target", question.target),
+            ("effect_target", &call.target),
+            ("irreversible", word(question.irreversible)),
+            ("unplanned", word(question.unplanned)),
+        ];
+        self.put_facts(&mut asked, EFFECT, &facts);
+        self.rules.ask_once(asked, || self.ask_effect(question))
+    }
+
+    fn ask_effect(&self, question: &EffectQuestion<'_>) -> Answer {
+        let call = question.call;
         let boolean = RestrictedExpression::new_bool;
         let facts: [(&str, &dyn Fn() -> RestrictedExpression); 6] = [
             ("runbook", &|| text(question.runbook)),
@@ -196,6 +242,20 @@ impl Guardrails {
         let attributes = attributes.map(|(name, value)| (name.to_owned(), text(value))).into();
         Entity::new(uid("Plugin", &plugin.name), attributes, HashSet::new()).ok()
     }
+}
+
+/// All that a policy can know of a plugin.
+fn put_plugin(asked: &mut Question, plugin: &PluginFacts) {
+    let PluginFacts { name, version, kind, effects, standing, capabilities } = plugin;
+    for part in [name, version, kind.as_str(), effects.as_str(), standing.as_str()] {
+        asked.part(part);
+    }
+    asked.part(&capabilities.len().to_string());
+    capabilities.iter().for_each(|capability| asked.part(capability));
+}
+
+fn word(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }
 
 fn alert_facts(alert: &Alert) -> Option<RestrictedExpression> {
