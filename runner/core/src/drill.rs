@@ -151,10 +151,10 @@ mod tests {
         assert!(reason.message.contains("marked are drill-1, http:127.0.0.1:9000"), "{reason}");
         assert!(Targets::default().hold("x").unwrap_err().message.contains("none is marked"));
         let call = |target: &str| Call {
-            capability: "http".to_owned(),
-            function: "send".to_owned(),
-            target: target.to_owned(),
-            arguments: Value::Null,
+            capability: "http".into(),
+            function: "send".into(),
+            target: target.to_owned().into(),
+            arguments: Value::Null.into(),
         };
         let (good, bad) = (call("http:127.0.0.1:9000"), call("http:shop:80"));
         assert_eq!(targets.refuse(DateTime::UNIX_EPOCH, "r", [&good].into_iter()), None);

@@ -1,7 +1,11 @@
 //! Calls through a capability: readings and effects, and how they are written down.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::text::Text;
 
 /// Whether a function changes the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,14 +35,14 @@ pub enum Repeat {
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// The capability: `http`, `service`, ...
-    pub capability: String,
+    pub capability: Text,
     /// The function of its interface: `send`, `restart`, ...
-    pub function: String,
+    pub function: Text,
     /// What it acts on, derived by the broker from the arguments: `web-7/service:web.service`,
     /// `http:api.example.com:443`.
-    pub target: String,
+    pub target: Text,
     /// All arguments but the reason, the key and the assumption.
-    pub arguments: Value,
+    pub arguments: Arc<Value>,
 }
 
 /// What a call came back with. Errors are answers too: the plugin decides what they mean.
@@ -46,7 +50,7 @@ pub struct Call {
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// The function's result.
-    Ok(Value),
+    Ok(Arc<Value>),
     /// The function's error.
     Err(CallError),
 }
@@ -111,13 +115,13 @@ pub struct Effect {
     /// Its place among the effects of its step, from 0.
     pub index: u32,
     /// The capability.
-    pub capability: String,
+    pub capability: Text,
     /// The function.
-    pub function: String,
+    pub function: Text,
     /// What it acts on.
-    pub target: String,
+    pub target: Text,
     /// Its arguments.
-    pub arguments: Value,
+    pub arguments: Arc<Value>,
     /// Why the plugin wants it, in its own words.
     pub reason: String,
     /// Fixed at the first intent; `null` before.

@@ -1,6 +1,7 @@
 //! Plans: what a run would do, their digest, and whether an effect is covered by one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,7 +46,7 @@ pub struct StepPlan {
     /// The exact plugin.
     pub plugin_digest: Digest,
     /// Its rendered input.
-    pub input: Value,
+    pub input: Arc<Value>,
     /// What it would do, in order.
     pub effects: Vec<PlannedEffect>,
     /// What it looked at.
@@ -246,9 +247,9 @@ impl Cover {
     fn same(&self, planned: &Call, call: &Call) -> bool {
         planned.capability == call.capability
             && planned.function == call.function
-            && (planned.target == call.target || fill_text(&planned.target, &self.bound) == call.target)
+            && (planned.target == call.target || *fill_text(&planned.target, &self.bound) == *call.target)
             && (planned.arguments == call.arguments
-                || (!self.bound.is_empty() && fill(&planned.arguments, &self.bound) == call.arguments))
+                || (!self.bound.is_empty() && fill(&planned.arguments, &self.bound) == *call.arguments))
     }
 }
 

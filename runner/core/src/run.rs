@@ -4,6 +4,7 @@
 //! terminal state is never left. What is in memory always equals the fold of what is in the journal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ pub struct Step {
     /// Its exact bytes.
     pub plugin_digest: Digest,
     /// Its rendered input; none when its payload was removed.
-    pub input: Option<Value>,
+    pub input: Option<Arc<Value>>,
     /// Planned ones first, in the plan's order, then those outside it.
     pub effects: Vec<EffectRecord>,
     /// `returned`, `skipped`, `failed` or a trap's word, once its plugin came to its end.
@@ -249,7 +250,7 @@ pub struct Run {
     /// The host that the target denotes.
     pub host: Option<String>,
     /// The labels that its templates see.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// How recovery is verified.
     pub verify: Option<VerifyPlan>,
     /// Who started it by hand.
@@ -572,7 +573,7 @@ impl Run {
         }
         step.effects.push(EffectRecord {
             call: outside.map(|o| o.call.clone()),
-            reason: outside.map_or_else(|| REMOVED.to_owned(), |o| o.reason.clone()),
+            reason: outside.map_or_else(|| REMOVED.into(), |o| o.reason.clone()),
             repeat: leaf.repeat,
             assumed: None,
             key: Some(leaf.key.clone()),
@@ -630,7 +631,7 @@ impl Run {
 
     /// Nobody waits for it any more. What was done is still looked at by the probes.
     fn give_up(&mut self, code: Code, outside: Option<&payload::RunGivenUp>) {
-        let message = outside.map_or_else(|| REMOVED.to_owned(), payload::RunGivenUp::sentence);
+        let message = outside.map_or_else(|| REMOVED.into(), payload::RunGivenUp::sentence);
         let reason = Reason::new(code, message);
         self.ask = None;
         self.question = None;
@@ -758,10 +759,10 @@ impl Step {
             .zip(&self.effects)
             .map(|(index, effect)| {
                 let call = effect.call.clone().unwrap_or_else(|| Call {
-                    capability: REMOVED.to_owned(),
-                    function: REMOVED.to_owned(),
-                    target: REMOVED.to_owned(),
-                    arguments: Value::Null,
+                    capability: REMOVED.into(),
+                    function: REMOVED.into(),
+                    target: REMOVED.into(),
+                    arguments: Value::Null.into(),
                 });
                 Effect {
                     index,

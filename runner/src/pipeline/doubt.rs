@@ -74,7 +74,7 @@ async fn fate(shared: &Shared, doubt: &Doubt) -> Fate {
     };
     let may_be_sent = doubt.sends < MAX_SENDS;
     match found {
-        Found::Done(result) => Fate::Settled(EffectStatus::Done, Answer::Ok(result), HAPPENED),
+        Found::Done(result) => Fate::Settled(EffectStatus::Done, Answer::Ok(result.into()), HAPPENED),
         Found::Failed(error) => Fate::Settled(EffectStatus::Failed, Answer::Err(error), HAPPENED),
         Found::NotDone if may_be_sent => Fate::Again { undone: true },
         Found::NotDone => {

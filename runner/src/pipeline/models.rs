@@ -226,8 +226,8 @@ impl World {
         let outside = payload::RunCreated {
             target: Some(target.to_owned()),
             host: None,
-            inputs: vec![json!({})],
-            labels: BTreeMap::new(),
+            inputs: vec![json!({}).into()],
+            labels: BTreeMap::new().into(),
             verify: None,
             by: by.map(str::to_owned),
             comment: None,
@@ -298,10 +298,10 @@ impl World {
 
 fn call() -> Call {
     Call {
-        capability: "http".to_owned(),
-        function: "send".to_owned(),
-        target: "http:h:80".to_owned(),
-        arguments: json!({ "url": "http://h/" }),
+        capability: "http".into(),
+        function: "send".into(),
+        target: "http:h:80".into(),
+        arguments: json!({ "url": "http://h/" }).into(),
     }
 }
 
@@ -309,13 +309,13 @@ fn planned(policy: Digest, ask: Option<Ask>) -> Fact {
     let effect = PlannedEffect {
         call: call(),
         reason: String::new(),
-        assumed: Answer::Ok(Value::Null),
+        assumed: Answer::Ok(Value::Null.into()),
         repeat: Repeat::Once,
     };
     let step = StepPlan {
         plugin: PLUGIN.to_owned(),
         plugin_digest: plugin(),
-        input: json!({}),
+        input: json!({}).into(),
         effects: vec![effect],
         readings: Vec::new(),
     };
@@ -335,8 +335,8 @@ fn intended(effect: u32) -> Fact {
     let leaf = event::EffectIntended {
         step: 0,
         effect,
-        capability: "http".to_owned(),
-        function: "send".to_owned(),
+        capability: "http".into(),
+        function: "send".into(),
         key: "k".to_owned(),
         repeat: Repeat::Once,
         planned: effect == 0,
@@ -348,7 +348,7 @@ fn intended(effect: u32) -> Fact {
 
 fn settled(effect: u32) -> Fact {
     let leaf = event::EffectSettled { step: 0, effect, status: EffectStatus::Done };
-    let answer = Some(Answer::Ok(Value::Null));
+    let answer = Some(Answer::Ok(Value::Null.into()));
     Fact::EffectSettled(leaf, Outside::Kept(payload::EffectSettled { answer, by: None, comment: None }))
 }
 

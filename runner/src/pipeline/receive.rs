@@ -544,7 +544,7 @@ fn created(
         host: rules.config.hosts.find(&prepared.target).map(|host| host.canonical().to_owned()),
         target: Some(prepared.target),
         inputs: prepared.inputs,
-        labels: request.labels.clone(),
+        labels: request.labels.clone().into(),
         verify,
         by: request.by.map(str::to_owned),
         comment: request.comment.map(str::to_owned),

@@ -577,8 +577,8 @@ fn settlement(
                 let record = run.step(step).and_then(|s| s.effects.get(effect as usize));
                 record.and_then(|record| record.assumed.clone())
             };
-            let answer = request.answer.map(Answer::Ok).or_else(assumed);
-            (EffectStatus::Done, answer.unwrap_or(Answer::Ok(Value::Null)))
+            let answer = request.answer.map(|answer| Answer::Ok(answer.into())).or_else(assumed);
+            (EffectStatus::Done, answer.unwrap_or(Answer::Ok(Value::Null.into())))
         }
         Settlement::NotDone => (
             EffectStatus::Failed,

@@ -161,7 +161,7 @@ pub(super) async fn reading<F: Function>(
     };
     if F::FUNCTION.kind == Kind::Await && run.job.mode.plans() && !run.effects.is_empty() {
         let output = function.assume();
-        let answer = Answer::Ok(encode(&output)?);
+        let answer = Answer::Ok(encode(&output)?.into());
         note_reading(run, call, answer, Noted { assumed: true, polls: 0, fuel }).await?;
         return Ok(Ok(output));
     }
@@ -400,10 +400,10 @@ fn check_host(host: Option<&str>, scripted: bool) -> Result<(), CallError> {
 
 fn call_of<F: Function>(function: &F, run: &mut Run) -> Result<Call, Stop> {
     let call = Call {
-        capability: F::FUNCTION.capability.to_owned(),
-        function: F::FUNCTION.name.to_owned(),
-        target: function.target(run.job.host.as_deref()),
-        arguments: function.arguments(),
+        capability: F::FUNCTION.capability.into(),
+        function: F::FUNCTION.name.into(),
+        target: function.target(run.job.host.as_deref()).into(),
+        arguments: function.arguments().into(),
     };
     run.count_bytes(call.target.len() + weight_of(&call.arguments))?;
     Ok(call)
@@ -425,7 +425,7 @@ async fn perform<F: Function>(
     let answer = match &mut output {
         Ok(output) => {
             output.scrub(scrubber);
-            Answer::Ok(encode(output)?)
+            Answer::Ok(encode(output)?.into())
         }
         Err(failure) => {
             failure.error.scrub(scrubber);
@@ -530,7 +530,7 @@ fn plan_effect<F: Function>(
         Ok(output) => output,
         Err(error) => return Ok(Err(error.into())),
     };
-    let answer = Answer::Ok(encode(&output)?);
+    let answer = Answer::Ok(encode(&output)?.into());
     run.count_bytes(weight(&answer))?;
     run.effects.push(EffectRecord {
         index: u32::try_from(run.effects.len()).unwrap_or(u32::MAX),
@@ -615,7 +615,7 @@ fn encode(output: &impl Serialize) -> wasmtime::Result<Value> {
 /// A JSON answer as the guest gets it.
 fn decode<F: Function>(call: &Call, answer: &Answer) -> Answered<F::Output> {
     match answer {
-        Answer::Ok(value) => match <F::Output as serde::Deserialize>::deserialize(value) {
+        Answer::Ok(value) => match <F::Output as serde::Deserialize>::deserialize(&**value) {
             Ok(output) => Ok(Ok(output)),
             Err(error) => Err(Stop::BadAnswer {
                 call: Box::new(call.clone()),

@@ -154,7 +154,7 @@ fn read_entry(reader: &mut Reader<'_>, node: &Node, export: Option<Export>) -> O
 
 fn read_answer(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Answer> {
     match (fields.get("answer"), fields.get("error")) {
-        (Some(answer), None) => json_of(reader, answer).map(Answer::Ok),
+        (Some(answer), None) => json_of(reader, answer).map(|answer| Answer::Ok(answer.into())),
         (None, Some(error)) => read_call_error(reader, error).map(Answer::Err),
         _ => {
             reader.error(fields.at(), "an entry of world needs exactly one of `answer` and `error`");

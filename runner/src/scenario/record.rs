@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -97,9 +98,9 @@ struct Recorded {
 #[derive(Debug, Serialize)]
 struct Answered {
     call: String,
-    arguments: Value,
+    arguments: Arc<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<Value>,
+    answer: Option<Arc<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<CallError>,
     #[serde(rename = "in", skip_serializing_if = "Option::is_none")]

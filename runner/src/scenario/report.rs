@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use staunch_core::effect::{CallError, EffectStatus};
+use std::sync::Arc;
 
 use crate::plugin::Manifest;
 use crate::sandbox::{self, EffectRecord, LogLevel};
@@ -58,7 +59,7 @@ pub struct SeenEffect {
     /// What it acts on.
     pub target: String,
     /// As in plans and journals.
-    pub arguments: Value,
+    pub arguments: Arc<Value>,
     /// Why, in the plugin's words.
     pub reason: String,
     /// `planned`, `done` or `failed`.
@@ -135,8 +136,8 @@ impl SeenEffect {
     pub(super) fn of(record: &EffectRecord) -> Self {
         Self {
             call: format!("{}.{}", record.call.capability, record.call.function),
-            target: record.call.target.clone(),
-            arguments: record.call.arguments.clone(),
+            target: record.call.target.to_string(),
+            arguments: Arc::clone(&record.call.arguments),
             reason: record.reason.clone(),
             status: record.status,
         }

@@ -104,8 +104,12 @@ fn world(entries: &str, pass: format::Pass) -> World {
 
 async fn ask(world: &World, call: &str, arguments: Value) -> Answer {
     let (capability, function) = call.split_once('.').unwrap();
-    let call =
-        Call { capability: capability.into(), function: function.into(), target: String::new(), arguments };
+    let call = Call {
+        capability: capability.to_owned().into(),
+        function: function.to_owned().into(),
+        target: "".into(),
+        arguments: arguments.into(),
+    };
     world.answer(&call).await
 }
 
@@ -117,13 +121,16 @@ async fn the_first_entry_answers_that_fits_and_is_not_used_up() {
   - { call: file.space, answer: 3, in: plan }";
     let world = world(entries, format::Pass::Act);
     let error = Answer::Err(CallError { code: "c".into(), message: "m".into(), retryable: false });
-    for (unit, wanted) in [("a", 1.into()), ("b", 2.into()), ("a", 1.into())] {
-        assert_eq!(ask(&world, "service.status", json!({ "unit": unit })).await, Answer::Ok(wanted));
+    for (unit, wanted) in [("a", 1), ("b", 2), ("a", 1)] {
+        assert_eq!(
+            ask(&world, "service.status", json!({ "unit": unit })).await,
+            Answer::Ok(Value::from(wanted).into())
+        );
     }
     for _ in 0..3 {
         assert_eq!(ask(&world, "service.status", json!({ "unit": "b" })).await, error);
     }
-    assert_eq!(ask(&world, "clock.wall", json!({})).await, Answer::Ok(1_000.into()));
+    assert_eq!(ask(&world, "clock.wall", json!({})).await, Answer::Ok(json!(1_000).into()));
     assert!(world.told().failures.is_empty());
     assert_eq!(world.told().used, [2, 1, 3, 0]);
     for (call, unit, wanted) in [

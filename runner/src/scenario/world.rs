@@ -46,7 +46,7 @@ impl World {
 
     fn reply(&self, call: &Call) -> Answer {
         if call.capability == "clock" {
-            return Answer::Ok(self.wall.into());
+            return Answer::Ok(Value::from(self.wall).into());
         }
         let told = &mut *self.told();
         let mut place = None;
@@ -105,7 +105,7 @@ impl World {
 }
 
 fn is_for(entry: &Entry, call: &Call) -> bool {
-    entry.function.capability == call.capability && entry.function.name == call.function
+    *entry.function.capability == *call.capability && *entry.function.name == *call.function
 }
 
 pub(super) fn is_effect(call: &Call) -> bool {

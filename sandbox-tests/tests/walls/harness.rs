@@ -262,7 +262,7 @@ fn waiting() -> Run {
         alert: None,
         target: Some("t".to_owned()),
         host: None,
-        labels: BTreeMap::new(),
+        labels: BTreeMap::new().into(),
         verify: None,
         by: None,
         drill: None,

@@ -83,9 +83,11 @@ async fn another_call_or_other_fuel_is_a_divergence() {
     let mut other_fuel = recorded.clone();
     other_fuel[0].fuel += 1;
     let mut other_call = recorded.clone();
-    other_call[0].call.target.push('x');
+    let other = format!("{}x", other_call[0].call.target);
+    other_call[0].call.target = other.into();
     let mut other_answer = recorded;
-    other_answer[0].answer = Some(staunch_core::effect::Answer::Ok("garbage".into()));
+    other_answer[0].answer =
+        Some(staunch_core::effect::Answer::Ok(serde_json::Value::from("garbage").into()));
     for (replay, diverges) in [(other_fuel, true), (other_call, true), (other_answer, false)] {
         let report = stage.sandbox.execute(plan_permit(), Job { replay, ..stage.job() }).await;
         assert_eq!(matches!(report.ending, Ending::Diverged { .. }), diverges, "{report:?}");
@@ -146,7 +148,7 @@ async fn an_old_reading_that_answers_otherwise_ends_the_execution_before_anythin
     let (effects, mut recorded) = recorded(&stage).await;
     recorded.truncate(1);
     let Some(Answer::Ok(answer)) = &mut recorded[0].answer else { panic!("{recorded:?}") };
-    answer["body"] = "other".into();
+    Arc::make_mut(answer)["body"] = "other".into();
     let before = stage.target.requests().len();
     let resume = Resume { old: 1, ..Resume::default() };
     let job = Job { mode: acting(effects.clone()), replay: recorded.clone(), resume, ..stage.job() };
@@ -159,7 +161,7 @@ async fn an_old_reading_that_answers_otherwise_ends_the_execution_before_anythin
     assert_eq!(stage.target.requests().len() - before, 1, "the reading and nothing else");
     // A target that is not there any more answers otherwise, too.
     let Some(Answer::Ok(answer)) = &mut recorded[0].answer else { panic!("{recorded:?}") };
-    answer["body"] = "done".into();
+    Arc::make_mut(answer)["body"] = "done".into();
     let revoked = grants(&[("http", "send", &format!("POST {}**", stage.target.address))]);
     let resume = Resume { old: 1, ..Resume::default() };
     let job = Job { mode: acting(effects), replay: recorded, resume, grants: revoked, ..stage.job() };

@@ -375,15 +375,16 @@ fn alert(number: u64) -> Alert {
 fn plan(id: &RunId, runbook: &Runbook, plugin: &VerifiedPlugin, prepared: &Prepared) -> Plan {
     let input = prepared.inputs.first().cloned().unwrap_or_default();
     let call = Call {
-        capability: "http".to_owned(),
-        function: "send".to_owned(),
-        target: "http:127.0.0.1:9000".to_owned(),
-        arguments: json!({ "method": "POST", "url": input["url"], "headers": [], "body": input["body"] }),
+        capability: "http".into(),
+        function: "send".into(),
+        target: "http:127.0.0.1:9000".into(),
+        arguments: json!({ "method": "POST", "url": input["url"], "headers": [], "body": input["body"] })
+            .into(),
     };
     let effect = PlannedEffect {
         call,
         reason: "the runbook says so".to_owned(),
-        assumed: Answer::Ok(Value::Null),
+        assumed: Answer::Ok(Value::Null.into()),
         repeat: Repeat::Once,
     };
     let step = StepPlan {
@@ -422,7 +423,7 @@ fn run(
         target: Some(prepared.target),
         host: None,
         inputs: prepared.inputs,
-        labels: alert.labels.clone(),
+        labels: alert.labels.clone().into(),
         verify: None,
         by: None,
         comment: None,

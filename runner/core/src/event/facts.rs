@@ -4,6 +4,8 @@
 //! A group is a macro that adds its facts to those before it and hands all of them to the next one; the last in the
 //! row, `facts`, makes them code.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +22,7 @@ use crate::run::{
 };
 use crate::schedule::Occurrence;
 use crate::standing::{Intervention, Record};
+use crate::text::Text;
 
 use super::form::{LeafIn, json_bytes, parse};
 use super::{Before, Encoded, Event, EventError, Outside};

@@ -25,8 +25,8 @@ fn sample() -> Event {
             Outside::Kept(payload::RunCreated {
                 target: Some("http://secret-customer.example".to_owned()),
                 host: None,
-                inputs: vec![json!({"url": "u"})],
-                labels: BTreeMap::from([("alertname".to_owned(), "X".to_owned())]),
+                inputs: vec![json!({"url": "u"}).into()],
+                labels: BTreeMap::from([("alertname".to_owned(), "X".to_owned())]).into(),
                 verify: None,
                 by: None,
                 comment: None,

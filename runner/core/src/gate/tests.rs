@@ -36,7 +36,7 @@ pub(crate) fn waiting(approvals: u32, by: &[(&str, Digest)]) -> Run {
         alert: None,
         target: Some("t".to_owned()),
         host: None,
-        labels: BTreeMap::new(),
+        labels: BTreeMap::new().into(),
         verify: None,
         by: None,
         drill: None,

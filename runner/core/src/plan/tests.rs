@@ -4,22 +4,27 @@ use super::*;
 
 fn call(function: &str, arguments: Value) -> Call {
     Call {
-        capability: "http".to_owned(),
-        function: function.to_owned(),
-        target: "http:example.com:443".to_owned(),
-        arguments,
+        capability: "http".into(),
+        function: function.to_owned().into(),
+        target: "http:example.com:443".into(),
+        arguments: arguments.into(),
     }
 }
 
 fn planned(call: Call, assumed: Value) -> PlannedEffect {
-    PlannedEffect { call, reason: "because".to_owned(), assumed: Answer::Ok(assumed), repeat: Repeat::Once }
+    PlannedEffect {
+        call,
+        reason: "because".to_owned(),
+        assumed: Answer::Ok(assumed.into()),
+        repeat: Repeat::Once,
+    }
 }
 
 fn step(effects: Vec<PlannedEffect>) -> StepPlan {
     StepPlan {
         plugin: "p".to_owned(),
         plugin_digest: Digest::of(b"p"),
-        input: json!({"b": 1, "a": 2}),
+        input: json!({"b": 1, "a": 2}).into(),
         effects,
         readings: Vec::new(),
     }
@@ -41,11 +46,14 @@ fn digest_ignores_reasons_assumptions_and_readings() {
     let run = RunId::from_bits(1);
     let effect = planned(call("send", json!({})), Value::Null);
     let plain = digest(&run, "r", &[step(vec![effect.clone()])], &[]);
-    let mut other =
-        step(vec![PlannedEffect { reason: "else".to_owned(), assumed: Answer::Ok(json!(1)), ..effect }]);
+    let mut other = step(vec![PlannedEffect {
+        reason: "else".to_owned(),
+        assumed: Answer::Ok(json!(1).into()),
+        ..effect
+    }]);
     other.readings.push(PlannedReading {
         call: call("read", json!({})),
-        answer: Answer::Ok(Value::Null),
+        answer: Answer::Ok(Value::Null.into()),
         after_effects: 0,
         assumed: false,
     });
@@ -85,7 +93,8 @@ fn digest_covers_the_undo_in_the_shape_of_the_steps() {
 #[test]
 fn what_one_answer_was_is_known_to_the_cover_of_another_plan() {
     let planned_undo = planned(call("send", json!({"url": "/off/{{staunch:id}}"})), Value::Null);
-    let (assumed, real) = (Answer::Ok(json!({"id": "{{staunch:id}}"})), Answer::Ok(json!({"id": "7"})));
+    let (assumed, real) =
+        (Answer::Ok(json!({"id": "{{staunch:id}}"}).into()), Answer::Ok(json!({"id": "7"}).into()));
     let mut cover = Cover::new(vec![planned_undo]).knowing([(&assumed, &real)]);
     assert_eq!(cover.admit(&call("send", json!({"url": "/off/8"}))), None);
     assert_eq!(cover.admit(&call("send", json!({"url": "/off/7"}))), Some(0));
@@ -111,7 +120,7 @@ fn fills_the_real_answer_into_later_effects() {
     let mut cover =
         Cover::new(vec![planned(create.clone(), json!({"body": body})), planned(comment, Value::Null)]);
     let place = cover.admit(&create).unwrap();
-    cover.answered(place, &Answer::Ok(json!({"status": 201, "body": r#"{"id":42,"more":true}"#})));
+    cover.answered(place, &Answer::Ok(json!({"status": 201, "body": r#"{"id":42,"more":true}"#}).into()));
     assert_eq!(cover.admit(&call("send", json!({"url": "/tickets/43/comments"}))), None);
     assert_eq!(cover.admit(&call("send", json!({"url": "/tickets/42/comments"}))), Some(1));
 }
@@ -129,7 +138,7 @@ fn changes_name_the_effect_and_the_input() {
     let before =
         Plan::new(&run, "r", vec![step(vec![planned(call("send", json!({"url": "a"})), Value::Null)])]);
     let mut changed = step(vec![]);
-    changed.input = json!({});
+    changed.input = json!({}).into();
     let after = Plan::new(&run, "r", vec![changed]);
     let changes = after.changes_since(&before).join("\n");
     assert!(changes.contains("the input of p changed") && changes.contains("effect 1"), "{changes}");

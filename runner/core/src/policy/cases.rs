@@ -185,7 +185,12 @@ fn read_facts(reader: &mut Reader<'_>, node: &Node, case: &mut Case) {
         };
         let (capability, function, target) = (text("capability"), text("function"), text("target"));
         if let (Some(capability), Some(function), Some(target)) = (capability, function, target) {
-            case.effects.push(Call { capability, function, target, arguments: serde_json::Value::Null });
+            case.effects.push(Call {
+                capability: capability.into(),
+                function: function.into(),
+                target: target.into(),
+                arguments: serde_json::Value::Null.into(),
+            });
         }
     }
 }

@@ -164,8 +164,7 @@ impl Rules {
             policy.entity_literals().into_iter().filter(|uid| uid.type_name().basename() == kind).collect()
         };
         let roles = policies.policies().flat_map(|policy| named(policy, "Role")).collect();
-        let mut rules =
-            Self { sets, names, roles, plugins: HashMap::new(), answered: Answered::default() };
+        let mut rules = Self { sets, names, roles, plugins: HashMap::new(), answered: Answered::default() };
         rules.plugins = policies.policies().map(|p| (rules.name(p.id()), named(p, "Plugin"))).collect();
         rules
     }

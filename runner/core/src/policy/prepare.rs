@@ -1,6 +1,7 @@
 //! Turns a runbook and an alert, or a request made by hand, into what a run needs: target, inputs, probes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ pub struct Prepared {
     /// The canonical target.
     pub target: String,
     /// The input of each step, in order.
-    pub inputs: Vec<Value>,
+    pub inputs: Vec<Arc<Value>>,
     /// The probes.
     pub probes: Vec<ReadyProbe>,
 }
@@ -64,7 +65,7 @@ pub fn prepare(
         if let (0, Some(given)) = (index, occasion.input) {
             merge(&mut input, given);
         }
-        inputs.push(input);
+        inputs.push(Arc::new(input));
     }
     let probes = runbook.probes(&values).map_err(reason)?;
     Ok(Prepared { target, inputs, probes })
@@ -113,7 +114,7 @@ mod tests {
     fn the_target_is_canonical_everywhere() {
         let prepared = check("target: '{{ labels.host }}'", None, None).unwrap();
         assert_eq!(prepared.target, "web-7");
-        assert_eq!(prepared.inputs, [json!({"a": "web-7", "b": 1})]);
+        assert_eq!(prepared.inputs, [json!({"a": "web-7", "b": 1}).into()]);
         assert_eq!(check("target: x", Some("y"), None).unwrap().target, "y");
         assert_eq!(check("", None, None).unwrap().target, "runbook:r");
     }
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn inputs_by_hand_win_key_by_key() {
         let prepared = check("", None, Some(&json!({"b": 2, "c": true}))).unwrap();
-        assert_eq!(prepared.inputs, [json!({"a": "runbook:r", "b": 2, "c": true})]);
+        assert_eq!(prepared.inputs, [json!({"a": "runbook:r", "b": 2, "c": true}).into()]);
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(super) fn created(queued: bool) -> Event {
     let outside = payload::RunCreated {
         target: Some("t".to_owned()),
         host: None,
-        inputs: vec![json!({})],
-        labels: BTreeMap::new(),
+        inputs: vec![json!({}).into()],
+        labels: BTreeMap::new().into(),
         verify: None,
         by: None,
         comment: None,
@@ -44,10 +44,10 @@ pub(super) fn created(queued: bool) -> Event {
 
 fn call(url: &str) -> Call {
     Call {
-        capability: "http".to_owned(),
-        function: "send".to_owned(),
-        target: "http:h:80".to_owned(),
-        arguments: json!({"url": url}),
+        capability: "http".into(),
+        function: "send".into(),
+        target: "http:h:80".into(),
+        arguments: json!({"url": url}).into(),
     }
 }
 
@@ -55,13 +55,13 @@ pub(super) fn planned(urls: &[&str], asked: bool) -> Event {
     let effects = urls.iter().map(|url| PlannedEffect {
         call: call(url),
         reason: "r".to_owned(),
-        assumed: Answer::Ok(Value::Null),
+        assumed: Answer::Ok(Value::Null.into()),
         repeat: Repeat::Once,
     });
     let steps = vec![StepPlan {
         plugin: "p".to_owned(),
         plugin_digest: Digest::of(b"p"),
-        input: json!({}),
+        input: json!({}).into(),
         effects: effects.collect(),
         readings: Vec::new(),
     }];
@@ -84,8 +84,8 @@ pub(super) fn intended(effect: u32, url: &str) -> Event {
     let leaf = EffectIntended {
         step: 0,
         effect,
-        capability: "http".to_owned(),
-        function: "send".to_owned(),
+        capability: "http".into(),
+        function: "send".into(),
         key: "k".to_owned(),
         repeat: Repeat::Once,
         planned: true,
@@ -96,7 +96,8 @@ pub(super) fn intended(effect: u32, url: &str) -> Event {
 }
 
 pub(super) fn settled(effect: u32, status: EffectStatus) -> Event {
-    let outside = payload::EffectSettled { answer: Some(Answer::Ok(Value::Null)), by: None, comment: None };
+    let outside =
+        payload::EffectSettled { answer: Some(Answer::Ok(Value::Null.into())), by: None, comment: None };
     event(Fact::EffectSettled(EffectSettled { step: 0, effect, status }, Outside::Kept(outside)))
 }
 
@@ -192,13 +193,13 @@ fn what_was_done_stays_listed_whatever_the_new_plan_holds() {
     let changed = crate::event::ReadingChanged {
         step: 0,
         calls: 0,
-        capability: "http".to_owned(),
-        function: "read".to_owned(),
+        capability: "http".into(),
+        function: "read".into(),
     };
     let outside = payload::ReadingChanged {
         call: call("r"),
-        before: Answer::Ok(Value::Null),
-        now: Answer::Ok(json!(1)),
+        before: Answer::Ok(Value::Null.into()),
+        now: Answer::Ok(json!(1).into()),
     };
     for event in [
         settled(0, EffectStatus::Done),

@@ -16,10 +16,10 @@ fn at(second: i64) -> DateTime<Utc> {
 
 fn call(function: &str, url: &str) -> Call {
     Call {
-        capability: "http".to_owned(),
-        function: function.to_owned(),
-        target: "http:h:80".to_owned(),
-        arguments: json!({ "url": url }),
+        capability: "http".into(),
+        function: function.to_owned().into(),
+        target: "http:h:80".into(),
+        arguments: json!({ "url": url }).into(),
     }
 }
 
@@ -46,8 +46,8 @@ impl Story {
         let outside = payload::RunCreated {
             target: None,
             host: None,
-            inputs: vec![json!({})],
-            labels: BTreeMap::new(),
+            inputs: vec![json!({}).into()],
+            labels: BTreeMap::new().into(),
             verify: None,
             by: None,
             comment: None,
@@ -75,13 +75,13 @@ impl Story {
         let effects = urls.iter().map(|url| PlannedEffect {
             call: call("send", url),
             reason: String::new(),
-            assumed: Answer::Ok(Value::Null),
+            assumed: Answer::Ok(Value::Null.into()),
             repeat: Repeat::Once,
         });
         let step = StepPlan {
             plugin: "p".to_owned(),
             plugin_digest: Digest::of(b"p"),
-            input: json!({}),
+            input: json!({}).into(),
             effects: effects.collect(),
             readings: Vec::new(),
         };
@@ -121,12 +121,13 @@ impl Story {
     fn read(&mut self, url: &str, answer: i32, fuel: u64) {
         let leaf = event::ReadingMade {
             step: 0,
-            capability: "http".to_owned(),
-            function: "read".to_owned(),
+            capability: "http".into(),
+            function: "read".into(),
             fuel,
             polls: 1,
         };
-        let outside = payload::ReadingMade { call: call("read", url), answer: Answer::Ok(json!(answer)) };
+        let outside =
+            payload::ReadingMade { call: call("read", url), answer: Answer::Ok(json!(answer).into()) };
         self.tell(Fact::ReadingMade(leaf, Outside::Kept(outside)));
     }
 
@@ -134,8 +135,8 @@ impl Story {
         let leaf = event::EffectIntended {
             step: 0,
             effect,
-            capability: "http".to_owned(),
-            function: "send".to_owned(),
+            capability: "http".into(),
+            function: "send".into(),
             key: key.to_owned(),
             repeat: Repeat::Repeatable,
             planned: true,
@@ -147,7 +148,7 @@ impl Story {
     }
 
     fn settled(&mut self, effect: u32, status: EffectStatus) {
-        let answer = (status == EffectStatus::Done).then(|| Answer::Ok(json!("done")));
+        let answer = (status == EffectStatus::Done).then(|| Answer::Ok(json!("done").into()));
         let outside = payload::EffectSettled { answer, by: None, comment: None };
         let leaf = event::EffectSettled { step: 0, effect, status };
         self.tell(Fact::EffectSettled(leaf, Outside::Kept(outside)));
@@ -160,13 +161,9 @@ impl Story {
     }
 
     fn changed(&mut self, calls: u32) {
-        let leaf = event::ReadingChanged {
-            step: 0,
-            calls,
-            capability: "http".to_owned(),
-            function: "read".to_owned(),
-        };
-        let (before, now) = (Answer::Ok(json!(1)), Answer::Ok(json!(2)));
+        let leaf =
+            event::ReadingChanged { step: 0, calls, capability: "http".into(), function: "read".into() };
+        let (before, now) = (Answer::Ok(json!(1).into()), Answer::Ok(json!(2).into()));
         let outside = payload::ReadingChanged { call: call("read", "x"), before, now };
         self.tell(Fact::ReadingChanged(leaf, Outside::Kept(outside)));
     }
@@ -309,7 +306,7 @@ fn what_takes_a_step_back_has_a_history_of_its_own() {
     story.settled(0, EffectStatus::Done);
     let answers = story.history();
     let answers: Vec<_> = answers.answers().collect();
-    assert_eq!(answers, [(0, &Answer::Ok(json!("done")))]);
+    assert_eq!(answers, [(0, &Answer::Ok(json!("done").into()))]);
     let run = story.run.as_ref().unwrap();
     let undo = History::of(&story.events, run, Run::undo_number(0));
     assert!(undo.past(&run.steps[0], at(20), &[]).replay.is_empty());

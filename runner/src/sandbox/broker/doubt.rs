@@ -72,7 +72,7 @@ pub(super) async fn look<F: Function>(
     };
     Ok(match found {
         Found::Done(output) => Tried {
-            answer: Answer::Ok(encode(&output)?),
+            answer: Answer::Ok(encode(&output)?.into()),
             output: Ok(output),
             status: EffectStatus::Done,
             undone: false,

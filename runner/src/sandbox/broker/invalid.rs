@@ -27,10 +27,10 @@ pub(super) async fn refuse<T>(
 ) -> Answered<T> {
     log_text::cut(&mut error.message, MAX_PROBLEM);
     let call = Call {
-        capability: function.capability.to_owned(),
-        function: function.name.to_owned(),
-        target: NO_TARGET.to_owned(),
-        arguments: json!({ "invalid": error.message }),
+        capability: function.capability.into(),
+        function: function.name.into(),
+        target: NO_TARGET.into(),
+        arguments: json!({ "invalid": error.message }).into(),
     };
     run.count_bytes(call.target.len() + 2 * weight_of(&call.arguments))?;
     if let Some(recorded) = run.replayed(&call, access, fuel)? {

@@ -8,10 +8,10 @@ use super::*;
 
 fn call(capability: &str, function: &str) -> Call {
     Call {
-        capability: capability.to_owned(),
-        function: function.to_owned(),
-        target: "web-7/service:web.service".to_owned(),
-        arguments: json!({ "unit": "web.service" }),
+        capability: capability.to_owned().into(),
+        function: function.to_owned().into(),
+        target: "web-7/service:web.service".into(),
+        arguments: json!({ "unit": "web.service" }).into(),
     }
 }
 
@@ -22,20 +22,20 @@ fn event(fact: Fact) -> Event {
 fn planned() -> Event {
     let reading = |capability, assumed| PlannedReading {
         call: call(capability, if assumed { "await-active" } else { "status" }),
-        answer: Answer::Ok(json!({ "active": "failed" })),
+        answer: Answer::Ok(json!({ "active": "failed" }).into()),
         after_effects: 0,
         assumed,
     };
     let effect = PlannedEffect {
         call: call("service", "restart"),
         reason: "r".to_owned(),
-        assumed: Answer::Ok(json!({ "assumed": true })),
+        assumed: Answer::Ok(json!({ "assumed": true }).into()),
         repeat: Repeat::Once,
     };
     let step = StepPlan {
         plugin: "p".to_owned(),
         plugin_digest: Digest::of(b"p"),
-        input: json!({}),
+        input: json!({}).into(),
         effects: vec![effect],
         readings: vec![reading("service", false), reading("clock", false), reading("service", true)],
     };
@@ -60,8 +60,8 @@ fn intended() -> Event {
     let leaf = event::EffectIntended {
         step: 0,
         effect: 0,
-        capability: "service".to_owned(),
-        function: "restart".to_owned(),
+        capability: "service".into(),
+        function: "restart".into(),
         key: "k".to_owned(),
         repeat: Repeat::Once,
         planned: true,
@@ -115,8 +115,7 @@ fn an_act_is_recorded_with_what_was_answered() {
 #[test]
 fn what_a_script_cannot_repeat_is_refused() {
     let error = CallError::denied("no grant".to_owned());
-    let leaf =
-        event::CallDenied { step: 0, capability: "service".to_owned(), function: "stop".to_owned(), fuel: 1 };
+    let leaf = event::CallDenied { step: 0, capability: "service".into(), function: "stop".into(), fuel: 1 };
     let outside = payload::CallDenied { call: call("service", "stop"), answer: Answer::Err(error) };
     let denied = event(Fact::CallDenied(leaf, Outside::Kept(outside)));
     for (events, wanted) in [

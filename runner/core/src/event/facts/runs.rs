@@ -28,9 +28,9 @@ macro_rules! facts_of_runs {
             /// The host that the target denotes.
             host: Option<String>,
             /// The rendered inputs of the steps.
-            inputs: Vec<Value>,
+            inputs: Vec<Arc<Value>>,
             /// The labels that the templates saw.
-            labels: std::collections::BTreeMap<String, String>,
+            labels: Arc<std::collections::BTreeMap<String, String>>,
             /// How recovery is verified.
             verify: Option<VerifyPlan>,
             /// Who started it by hand.
@@ -168,9 +168,9 @@ macro_rules! facts_of_runs {
             /// The effect within the step, from 0.
             effect: u32,
             /// The capability.
-            capability: String,
+            capability: Text,
             /// The function.
-            function: String,
+            function: Text,
             /// The idempotency key, the same in every retry.
             key: String,
             /// What may be done when it is in doubt.
@@ -215,9 +215,9 @@ macro_rules! facts_of_runs {
             /// The step.
             step: u32,
             /// The capability.
-            capability: String,
+            capability: Text,
             /// The function.
-            function: String,
+            function: Text,
             /// Fuel left.
             fuel: u64,
             /// How often the host looked.
@@ -239,9 +239,9 @@ macro_rules! facts_of_runs {
             /// How many of the step's calls before it still hold.
             calls: u32,
             /// The capability.
-            capability: String,
+            capability: Text,
             /// The function.
-            function: String,
+            function: Text,
         }
         payload {
             /// The call.
@@ -258,9 +258,9 @@ macro_rules! facts_of_runs {
             /// The step.
             step: u32,
             /// The capability.
-            capability: String,
+            capability: Text,
             /// The function.
-            function: String,
+            function: Text,
             /// Fuel left.
             fuel: u64,
         }

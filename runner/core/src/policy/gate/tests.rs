@@ -36,10 +36,10 @@ fn run_within(policies: &str, runbook: &str, plugin: &PluginFacts, windows: Opti
     let text = format!("runbook: r\nmatch: ['a=b']\nsteps: [{{ plugin: p }}]\n{runbook}\n");
     let runbook = read("r.yaml", &text).unwrap().0;
     let call = Call {
-        capability: "service".to_owned(),
-        function: "restart".to_owned(),
-        target: "web-7/service:web.service".to_owned(),
-        arguments: serde_json::Value::Null,
+        capability: "service".into(),
+        function: "restart".into(),
+        target: "web-7/service:web.service".into(),
+        arguments: serde_json::Value::Null.into(),
     };
     let labels = BTreeMap::new();
     let steps = [PlannedStep { plugin, effects: &[call] }];

@@ -50,10 +50,10 @@ fn ask(guardrails: &Guardrails, effects: Effects) -> Allowed {
 
 fn ask_effect(guardrails: &Guardrails, target: &str) -> Answer {
     let call = Call {
-        capability: "service".to_owned(),
-        function: "restart".to_owned(),
-        target: target.to_owned(),
-        arguments: serde_json::Value::Null,
+        capability: "service".into(),
+        function: "restart".into(),
+        target: target.to_owned().into(),
+        arguments: serde_json::Value::Null.into(),
     };
     guardrails.may_effect(&EffectQuestion {
         runbook: "restart",
@@ -246,10 +246,10 @@ proptest! {
             prop_assert_eq!(remembering.may_act(&question), remembering.clone().may_act(&question));
             let (capability, function) = (["service", "http"][autonomy], if manual { "stop" } else { "restart" });
             let call = Call {
-                capability: capability.to_owned(),
-                function: function.to_owned(),
-                target: question.target.to_owned(),
-                arguments: serde_json::Value::Null,
+                capability: capability.to_owned().into(),
+                function: function.to_owned().into(),
+                target: question.target.to_owned().into(),
+                arguments: serde_json::Value::Null.into(),
             };
             let effect = EffectQuestion {
                 runbook: question.runbook,

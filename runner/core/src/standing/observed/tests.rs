@@ -27,10 +27,10 @@ fn restart(number: u128, unit: &str, status: EffectStatus) -> Run {
     run.target = Some("web-7".to_owned());
     run.steps[0].effects.push(EffectRecord {
         call: Some(Call {
-            capability: "service".to_owned(),
-            function: "restart".to_owned(),
-            target: format!("web-7/service:{unit}"),
-            arguments: json!({ "unit": unit }),
+            capability: "service".into(),
+            function: "restart".into(),
+            target: format!("web-7/service:{unit}").into(),
+            arguments: json!({ "unit": unit }).into(),
         }),
         reason: String::new(),
         repeat: Repeat::Once,
