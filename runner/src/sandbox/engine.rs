@@ -3,6 +3,7 @@
 //! The compile helper and the daemon must agree on everything that shapes machine code, so both begin with
 //! [`config`]. What only matters at run time (pooling) is added by [`engine`].
 
+use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ const ASYNC_STACK: usize = 2 << 20;
 const HEAP_IMAGE: u64 = 64 << 20;
 
 /// Regions that executions leave behind before their memory is given back, all at once: each time stops all threads of
-/// the daemon for a moment. An execution leaves about four. Where the pool has no other room left, it is sooner.
-const DECOMMIT_BATCH: usize = 256;
+/// the daemon for a moment. An execution leaves about four.
+const DECOMMIT_BATCH: u32 = 32;
 
 /// The settings that shape machine code, and the limits that belong to them.
 #[must_use]
@@ -75,14 +76,17 @@ pub fn engine(concurrent: u32) -> wasmtime::Result<Engine> {
     })
 }
 
-/// Sizes for the biggest guests: a Python component has 38 core modules.
+/// Sizes for the biggest guests: a Python component has 38 core modules. What each thread may just be giving back is
+/// there once more, since nobody else can have it meanwhile.
 fn pool(concurrent: u32) -> PoolingAllocationConfig {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let given_back = u32::try_from(threads).unwrap_or(u32::MAX).saturating_mul(DECOMMIT_BATCH);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(concurrent)
         .total_core_instances(concurrent.saturating_mul(40))
-        .total_memories(concurrent.saturating_mul(2))
-        .total_tables(concurrent.saturating_mul(4))
-        .total_stacks(concurrent)
+        .total_memories(concurrent.saturating_mul(2).saturating_add(given_back))
+        .total_tables(concurrent.saturating_mul(4).saturating_add(given_back))
+        .total_stacks(concurrent.saturating_add(given_back))
         .total_gc_heaps(1)
         .max_component_instance_size(10 << 20)
         .max_core_instance_size(10 << 20)
@@ -93,7 +97,7 @@ fn pool(concurrent: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(64)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY)
-        .decommit_batch_size(DECOMMIT_BATCH)
+        .decommit_batch_size(DECOMMIT_BATCH as usize)
         .max_unused_warm_slots(concurrent.min(32))
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(16 << 10)

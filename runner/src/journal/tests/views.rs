@@ -1,5 +1,12 @@
 //! Views: written with their entries, listed, rebuilt.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use sqlx::ConnectOptions as _;
+
+use super::super::sql;
+use super::super::writer::UNINDEXED_ROWS;
 use super::*;
 
 async fn ids(journal: &Journal, query: ViewQuery) -> Vec<String> {
@@ -59,6 +66,173 @@ async fn listings_filter_turn_around_and_go_on_from_a_cursor() {
     assert_eq!(ids(&journal, ViewQuery { keys, ..ended }).await, ["r297", "r291", "r285"]);
     let everything = ViewQuery { limit: u32::MAX, ..ViewQuery::default() };
     assert_eq!(ids(&journal, everything).await.len(), 300);
+}
+
+/// A row whose keys follow from its id, as they do in a journal.
+fn keyed(number: usize, state: &str) -> ViewRow {
+    let keys = [number % 4, number % 7, number / 10].map(|key| (key > 0).then(|| key.to_string()));
+    ViewRow { keys, ..row(&format!("r{number:03}"), state, None) }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<(usize, &'static str)>),
+    /// The keys of all rows are in their table afterwards.
+    Reopen,
+    List(ViewQuery),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let state = || prop::sample::select(vec!["", "open", "ended"]);
+    let key = |most: usize| prop::option::weighted(0.4, (1..most).prop_map(|key| key.to_string()));
+    let after = prop::option::of((0..60_usize).prop_map(|number| ViewCursor { id: format!("r{number:03}") }));
+    let query = (prop::option::of(state()), (key(4), key(7), key(6)), after, 1..20_u32, any::<bool>());
+    let query = query.prop_map(|(state, (k1, k2, k3), after, limit, newest_first)| {
+        let state = state.map(str::to_owned);
+        Step::List(ViewQuery { kind: "run", state, keys: [k1, k2, k3], after, limit, newest_first })
+    });
+    prop_oneof![
+        3 => prop::collection::vec((0..60_usize, state()), 1..12).prop_map(Step::Write),
+        1 => Just(Step::Reopen),
+        6 => query,
+    ]
+}
+
+/// What a query finds among all rows.
+fn found(rows: &BTreeMap<String, ViewRow>, query: &ViewQuery) -> Vec<ViewRow> {
+    let fits = |row: &&ViewRow| {
+        let keys = query.keys.iter().zip(&row.keys);
+        let behind = query.after.as_ref().is_none_or(|after| match query.newest_first {
+            true => row.id < after.id,
+            false => row.id > after.id,
+        });
+        let keys_fit = keys.into_iter().all(|(wanted, key)| wanted.is_none() || wanted == key);
+        keys_fit && behind && query.state.as_ref().is_none_or(|state| *state == row.state)
+    };
+    let fitting = rows.values().filter(fits).cloned();
+    let limit = query.limit as usize;
+    if query.newest_first { fitting.rev().take(limit).collect() } else { fitting.take(limit).collect() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn listings_find_what_is_there_wherever_its_keys_stand(steps in prop::collection::vec(step(), 1..30)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let place = Place::new();
+            let mut journal = place.open().await;
+            let mut rows = BTreeMap::new();
+            for (number, step) in (0..).zip(steps) {
+                match step {
+                    Step::Write(written) => {
+                        let written = written.into_iter().map(|(number, state)| keyed(number, state));
+                        let written: Vec<ViewRow> = written.collect();
+                        rows.extend(written.iter().map(|row| (row.id.clone(), row.clone())));
+                        journal.commit(vec![with_views(number, written)]).await.unwrap();
+                    }
+                    Step::Reopen => {
+                        journal.shutdown().await;
+                        journal = place.open().await;
+                    }
+                    Step::List(query) => {
+                        prop_assert_eq!(journal.views(&query).await.unwrap(), found(&rows, &query), "{:?}", query);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+async fn raw(place: &Place) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.data().join(DATABASE_FILE));
+    options.connect().await.unwrap()
+}
+
+async fn counted(raw: &mut sqlx::SqliteConnection, table: &str) -> usize {
+    let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+    usize::try_from(count.fetch_one(raw).await.unwrap_or(-1_i64)).unwrap()
+}
+
+#[tokio::test]
+async fn keys_are_put_into_their_table_once_there_are_many_rows() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let of_two = ViewQuery {
+        kind: "run",
+        keys: [None, Some("2".to_owned()), None],
+        limit: MAX_PAGE,
+        ..ViewQuery::default()
+    };
+    let mut raw = raw(&place).await;
+    for (number, first) in (0..).zip((0..2 * UNINDEXED_ROWS).step_by(100)) {
+        let rows = (first..first + 100).map(|number| keyed(number, "open")).collect();
+        journal.commit(vec![with_views(number, rows)]).await.unwrap();
+        let wanted = (0..first + 100).filter(|number| number % 7 == 2).count();
+        assert_eq!(journal.views(&of_two).await.unwrap().len(), wanted, "after {first}");
+        // The writer does it once it has answered; what it is asked next, it does after that.
+        journal.commit(vec![]).await.unwrap();
+        let unindexed: i64 = sqlx::query_scalar(sql::unindexed()).fetch_one(&mut raw).await.unwrap();
+        assert!(usize::try_from(unindexed).unwrap() < UNINDEXED_ROWS, "{unindexed} after {first}");
+    }
+    assert!(counted(&mut raw, "view_keys").await > UNINDEXED_ROWS);
+}
+
+#[tokio::test]
+async fn an_erasure_takes_keys_out_of_their_table() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let rows = (0..30).map(|number| keyed(number, "open")).collect();
+    journal.commit(vec![Entry { views: rows, ..with_payload(0) }]).await.unwrap();
+    journal.shutdown().await;
+    let journal = place.open().await;
+    let bare = ViewRow { keys: [None, None, Some("new".to_owned())], ..keyed(9, "open") };
+    journal.erase(vec![0], vec![with_views(1, vec![bare.clone()])]).await.unwrap();
+    let of = |keys: [Option<&str>; 3]| ViewQuery {
+        kind: "run",
+        keys: keys.map(|key| key.map(str::to_owned)),
+        limit: 100,
+        ..ViewQuery::default()
+    };
+    assert_eq!(journal.views(&of([None, None, Some("new")])).await.unwrap(), [bare]);
+    let others = journal.views(&of([None, Some("2"), None])).await.unwrap();
+    assert_eq!(others.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["r002", "r016", "r023"]);
+    let mut raw = raw(&place).await;
+    let left = counted(&mut raw, "view_keys WHERE id = 'r009'").await;
+    assert_eq!(left, 1);
+}
+
+#[tokio::test]
+async fn a_journal_of_the_version_before_is_brought_up_to_date() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let rows: Vec<ViewRow> = (0..30).map(|number| keyed(number, "open")).collect();
+    journal.commit(vec![with_views(0, rows.clone())]).await.unwrap();
+    journal.shutdown().await;
+    let back = "BEGIN;
+        CREATE TABLE old (
+            kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+            k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
+        );
+        INSERT INTO old SELECT kind, id, state, k1, k2, k3, doc FROM views;
+        DROP TABLE views; DROP TABLE view_keys; ALTER TABLE old RENAME TO views;
+        CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+        CREATE INDEX views_k1 ON views (kind, k1, id) WHERE k1 IS NOT NULL;
+        UPDATE meta SET value = '2' WHERE key = 'schema'; DELETE FROM meta WHERE key = 'indexed';
+        COMMIT";
+    let mut raw = raw(&place).await;
+    sqlx::raw_sql(back).execute(&mut raw).await.unwrap();
+    drop(raw);
+    let journal = place.open().await;
+    let query = ViewQuery { kind: "run", limit: 100, ..ViewQuery::default() };
+    assert_eq!(journal.views(&query).await.unwrap(), rows);
+    let keys = [None, Some("2".to_owned()), None];
+    assert_eq!(journal.views(&ViewQuery { keys, ..query }).await.unwrap().len(), 4);
+    journal.commit(vec![with_views(1, vec![keyed(3, "ended")])]).await.unwrap();
+    journal.shutdown().await;
+    place.open().await.shutdown().await;
 }
 
 /// A fold that the caller would have written: the row of entry n is `n`.
