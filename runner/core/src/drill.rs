@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Severity, Status, fingerprint};
@@ -25,7 +27,7 @@ pub const MOST_TARGETS: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
     /// The synthetic alert; none when its payload was removed.
-    pub alert: Option<Alert>,
+    pub alert: Option<Arc<Alert>>,
 }
 
 /// What drills may act on, by canonical names.

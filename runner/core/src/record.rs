@@ -1,6 +1,7 @@
 //! What is known of an alert: folded from its events, as runs are from theirs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub struct AlertRecord {
     /// The source's name.
     pub source: String,
     /// The alert, as it was first received; none when its payload was removed.
-    pub alert: Option<Alert>,
+    pub alert: Option<Arc<Alert>>,
     /// Whether it still stands.
     pub status: Standing,
     /// When it was first received.
@@ -289,7 +290,7 @@ mod tests {
         AlertRecord {
             id: AlertId::from_bits(1),
             source: "s".to_owned(),
-            alert: Some(alert(Status::Firing, starts)),
+            alert: Some(alert(Status::Firing, starts).into()),
             status,
             received_at: at(0),
             last_seen: at(0),

@@ -376,7 +376,7 @@ impl Run {
             labels: outside.map(|o| o.labels.clone()).unwrap_or_default(),
             verify: outside.and_then(|o| o.verify.clone()),
             by: outside.and_then(|o| o.by.clone()),
-            drill: leaf.drill.then(|| Drill { alert: outside.and_then(|o| o.drill.as_deref().cloned()) }),
+            drill: leaf.drill.then(|| Drill { alert: outside.and_then(|o| o.drill.clone()) }),
             state: if leaf.queued { State::Queued } else { State::Planning },
             outcome: None,
             verdict: None,

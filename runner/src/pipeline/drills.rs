@@ -24,7 +24,7 @@ pub(super) async fn start(
     runbook: &Arc<Runbook>,
     request: &StartRequest,
 ) -> Result<Run, Refusal> {
-    let alert = synthetic(shared, runbook, request)?;
+    let alert = Arc::new(synthetic(shared, runbook, request)?);
     let rules = shared.rules();
     let Some(said) = rules.policies.routing().answer(&runbook.name, &alert, shared.now()) else {
         return Err(Refusal::NotFound { what: "runbook", id: runbook.name.clone() });

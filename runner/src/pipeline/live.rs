@@ -33,7 +33,7 @@ pub struct LiveRun {
     id: RunId,
     alert: Option<AlertId>,
     /// The alert as it was received, for templates and guardrails.
-    about: Option<Alert>,
+    about: Option<Arc<Alert>>,
     run: Mutex<Arc<Run>>,
     scribe: Scribe,
     books: Arc<Books>,
@@ -70,7 +70,7 @@ impl LiveRun {
     #[must_use]
     pub(super) fn new(
         run: Run,
-        about: Option<Alert>,
+        about: Option<Arc<Alert>>,
         scribe: Scribe,
         books: Arc<Books>,
         beginning: Option<Beginning>,
@@ -105,7 +105,7 @@ impl LiveRun {
     /// The alert as it was received.
     #[must_use]
     pub fn about(&self) -> Option<&Alert> {
-        self.about.as_ref()
+        self.about.as_deref()
     }
 
     /// The run as it is now; what happens to it later does not show.

@@ -61,14 +61,14 @@ pub(super) struct Batch {
 /// A run that begins while its beginning is on its way to the disk.
 pub(super) struct NewRun {
     pub(super) run: Run,
-    pub(super) about: Option<Alert>,
+    pub(super) about: Option<Arc<Alert>>,
     pub(super) permit: PlanPermit,
     pub(super) place: Place,
 }
 
 /// What asks for a run.
 pub(super) struct Request<'a> {
-    pub(super) alert: Option<(&'a AlertId, &'a Alert)>,
+    pub(super) alert: Option<(&'a AlertId, &'a Arc<Alert>)>,
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) target: Option<&'a str>,
     pub(super) input: Option<&'a serde_json::Value>,
@@ -82,12 +82,12 @@ pub(super) struct Request<'a> {
     /// Why the person who asks passes change freezes, if they do.
     pub(super) glass: Option<&'a str>,
     /// The synthetic alert of a drill, and that the runbook answers to it.
-    pub(super) drill: Option<(&'a Alert, &'a Decision)>,
+    pub(super) drill: Option<(&'a Arc<Alert>, &'a Decision)>,
 }
 
 impl<'a> Request<'a> {
     /// The alert that the run is about, received or synthetic.
-    fn about(&self) -> Option<&'a Alert> {
+    fn about(&self) -> Option<&'a Arc<Alert>> {
         self.alert.map(|(_, alert)| alert).or(self.drill.map(|(alert, _)| alert))
     }
 }
@@ -187,6 +187,7 @@ impl Batch {
     ) -> Result<(), Refusal> {
         let id = AlertId::from_bits(shared.scribe.clock().id_bits());
         alert.id = Some(id.clone());
+        let alert = Arc::new(alert);
         let now = shared.now();
         let routed = rules.policies.routing().route(&alert, now);
         let mut decisions = vec![Decision::pass(now, Stage::Intake, source, "received and authentic")];
@@ -201,7 +202,11 @@ impl Batch {
                 status: alert.status,
                 severity: alert.severity,
             },
-            Outside::Kept(payload::AlertReceived { alert: alert.clone(), decisions, runs: runs.clone() }),
+            Outside::Kept(payload::AlertReceived {
+                alert: Arc::clone(&alert),
+                decisions,
+                runs: runs.clone(),
+            }),
         );
         let event = shared.scribe.event(None, Some(&id), fact);
         if let Some(record) = AlertRecord::begin(&event) {
@@ -210,7 +215,12 @@ impl Batch {
             self.records.insert(id.clone(), record);
         }
         self.lines.extend(run_lines);
-        self.accepted.push(Accepted { id: Some(id), fingerprint: alert.fingerprint, duplicate: false, runs });
+        self.accepted.push(Accepted {
+            id: Some(id),
+            fingerprint: alert.fingerprint.clone(),
+            duplicate: false,
+            runs,
+        });
         Ok(())
     }
 
@@ -236,7 +246,7 @@ impl Batch {
         lost.extend(lost_at_the_gate(shared, &record).await?);
         let again: Vec<Arc<Runbook>> =
             lost.iter().filter_map(|name| rules.policies.runbook(name).cloned()).collect();
-        let about = record.alert.clone().unwrap_or(alert);
+        let about = record.alert.clone().unwrap_or_else(|| Arc::new(alert));
         let runs =
             self.start_runs(shared, rules, &again, (&known.id, &about), &mut decisions, &mut run_lines)?;
         let outside = payload::AlertRepeated { decisions, runs };
@@ -245,7 +255,7 @@ impl Batch {
         self.lines.extend(run_lines);
         self.accepted.push(Accepted {
             id: Some(known.id.clone()),
-            fingerprint: about.fingerprint,
+            fingerprint: about.fingerprint.clone(),
             duplicate: true,
             runs: record.runs.clone(),
         });
@@ -292,7 +302,7 @@ impl Batch {
         shared: &Arc<Shared>,
         rules: &Rules,
         runbooks: &[Arc<Runbook>],
-        alert: (&AlertId, &Alert),
+        alert: (&AlertId, &Arc<Alert>),
         decisions: &mut Vec<Decision>,
         lines: &mut Vec<Line>,
     ) -> Result<Vec<RunId>, Refusal> {
@@ -420,7 +430,7 @@ pub(super) fn new_run(
     }
     let occasion = Occasion {
         run: &id,
-        alert: request.about(),
+        alert: request.about().map(Arc::as_ref),
         labels: request.labels,
         target: request.target,
         input: request.input,
@@ -550,7 +560,7 @@ fn created(
         comment: request.comment.map(str::to_owned),
         decisions,
         flow: Flow::of(runbook),
-        drill: request.drill.map(|(alert, _)| Box::new(alert.clone())),
+        drill: request.drill.map(|(alert, _)| Arc::clone(alert)),
     };
     Fact::RunCreated(leaf, Outside::Kept(outside))
 }

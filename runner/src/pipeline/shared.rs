@@ -172,12 +172,17 @@ impl Shared {
     }
 
     /// A run in memory whose beginning is in the journal.
-    pub(super) fn live(&self, run: Run, about: Option<Alert>) -> Arc<LiveRun> {
+    pub(super) fn live(&self, run: Run, about: Option<Arc<Alert>>) -> Arc<LiveRun> {
         LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books), None)
     }
 
     /// A run in memory whose beginning is on its way to the disk: nothing of it is written if that is not.
-    pub(super) fn live_after(&self, run: Run, about: Option<Alert>, beginning: Beginning) -> Arc<LiveRun> {
+    pub(super) fn live_after(
+        &self,
+        run: Run,
+        about: Option<Arc<Alert>>,
+        beginning: Beginning,
+    ) -> Arc<LiveRun> {
         LiveRun::new(run, about, self.scribe.clone(), Arc::clone(&self.books), Some(beginning))
     }
 

@@ -295,7 +295,7 @@ fn an_approval_comes_too_late_when_the_alert_is_over() {
         let later = stage.later(5).await;
         let run = later.asks(&id, Code::ReadingChanged).await;
         let record = later.pipeline.alert(run.alert.as_ref().unwrap()).await.unwrap().unwrap();
-        let alert = Alert { status: Status::Resolved, ..record.alert.unwrap() };
+        let alert = Alert { status: Status::Resolved, ..Alert::clone(&record.alert.unwrap()) };
         let _accepted =
             later.pipeline.receive(&record.source, b"{}".as_slice().into(), vec![alert]).await.unwrap();
         // It may have been given up already, because nobody waits for it any more.

@@ -50,15 +50,13 @@ pub fn prepare(
     canonical: impl FnOnce(&str) -> String,
 ) -> Result<Prepared, Reason> {
     let Occasion { run, alert, labels, .. } = *occasion;
+    let values = Values::new(labels, alert, Some(run), None);
     let target = match occasion.target {
         Some(target) => target.to_owned(),
-        None => {
-            let values = Values::new(labels, alert, Some(run), None);
-            runbook.target(&values).map_err(reason)?.unwrap_or_else(|| default_target(runbook, alert))
-        }
+        None => runbook.target(&values).map_err(reason)?.unwrap_or_else(|| default_target(runbook, alert)),
     };
     let target = canonical(&target);
-    let values = Values::new(labels, alert, Some(run), Some(&target));
+    let values = values.with_target(&target);
     let mut inputs = Vec::with_capacity(runbook.steps.len());
     for (index, step) in runbook.steps.iter().enumerate() {
         let mut input = runbook.input(step, &values).map_err(reason)?;

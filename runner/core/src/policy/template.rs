@@ -100,6 +100,7 @@ pub enum Input {
 /// What templates can name.
 #[derive(Debug, Clone)]
 pub struct Values {
+    names: Vec<(&'static str, Inner)>,
     root: Inner,
 }
 
@@ -113,26 +114,38 @@ impl Values {
         run: Option<&RunId>,
         target: Option<&str>,
     ) -> Self {
-        let mut root = vec![("labels", map(labels))];
+        let mut names = vec![("labels", map(labels))];
         match alert {
             Some(alert) => {
-                root.extend([("annotations", map(&alert.annotations)), ("alert", alert_value(alert))])
+                names.extend([("annotations", map(&alert.annotations)), ("alert", alert_value(alert))])
             }
-            None => root.push(("annotations", map(&BTreeMap::new()))),
+            None => names.push(("annotations", map(&BTreeMap::new()))),
         }
         if let Some(run) = run {
-            root.push(("run", Inner::from_pairs([("id", run.as_str())])));
+            names.push(("run", Inner::from_pairs([("id", run.as_str())])));
         }
-        if let Some(target) = target {
-            root.push(("target", Inner::from(target)));
-        }
-        Self { root: Inner::from_pairs(root) }
+        names.extend(target.map(|target| ("target", Inner::from(target))));
+        Self::of(names)
+    }
+
+    fn of(names: Vec<(&'static str, Inner)>) -> Self {
+        Self { root: Inner::from_pairs(names.iter().cloned()), names }
+    }
+
+    /// The same names, and that of the target.
+    #[must_use]
+    pub fn with_target(&self, target: &str) -> Self {
+        self.with("target", Inner::from(target))
+    }
+
+    fn with(&self, name: &'static str, value: Inner) -> Self {
+        Self::of(self.names.iter().cloned().chain([(name, value)]).collect())
     }
 
     /// The one name of the probe of a group: the member that is looked at.
     #[must_use]
     pub fn of_member(member: &str) -> Self {
-        Self { root: Inner::from_pairs([("member", member)]) }
+        Self::of(vec![("member", Inner::from(member))])
     }
 }
 

@@ -43,7 +43,7 @@ macro_rules! facts_of_intake {
         }
         payload {
             /// The alert.
-            alert: Alert,
+            alert: Arc<Alert>,
             /// What was decided about it at once.
             decisions: Vec<Decision>,
             /// The runs that were made for it.

@@ -44,7 +44,7 @@ macro_rules! facts_of_runs {
             flow: Flow,
             /// The synthetic alert of a drill.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            drill: Option<Box<Alert>>,
+            drill: Option<Arc<Alert>>,
         }
     }
     /// The run is planned now.

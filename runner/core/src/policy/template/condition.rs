@@ -43,10 +43,7 @@ impl Values {
                 ("result", step.result.map_or_else(|| Inner::from(()), |result| Inner::from(Serde(result)))),
             ])
         });
-        let steps = Inner::from_iter(steps);
-        let names = self.root.try_iter().into_iter().flatten();
-        let pairs = names.filter_map(|name| Some((name.clone(), self.root.get_item(&name).ok()?)));
-        Self { root: Inner::from_pairs(pairs.chain([(Inner::from("steps"), steps)])) }
+        self.with("steps", Inner::from_iter(steps))
     }
 }
 
