@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use staunch_core::id::Digest;
@@ -25,8 +24,8 @@ use crate::pipeline::retired::{installed_standings, out_of_service};
 use crate::pipeline::scribe::Scribe;
 use crate::pipeline::{Listing, Rules, impossible_gates, list_tokens};
 use crate::plugin::manifest::InputSchema;
-use crate::plugin::registry::RegistryError;
-use crate::plugin::{Registry, TrustPolicy, TrustedKey, VerifiedPlugin};
+use crate::plugin::registry::{Opened, RegistryError};
+use crate::plugin::{Registry, TrustPolicy, TrustedKey};
 use crate::sandbox::{Grants, ProbeGrants, Root, read_roots};
 
 /// All that a configuration leads to, checked and compiled.
@@ -65,7 +64,8 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
             (Vec::new(), None)
         }
     };
-    let (policies, digest) = match policies(&config.policies) {
+    let (read, opened) = policies_and_plugins(&config, &trust);
+    let (policies, digest) = match read {
         Ok((policies, digest)) => (Some(policies), digest),
         Err(found) => {
             note(found);
@@ -74,7 +74,10 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     };
     if let Some(policies) = &policies {
         note(of_policies(policies));
-        note(plugins(&config, policies, &trust));
+        note(match opened {
+            Ok(opened) => plugins(&config, policies, opened),
+            Err(error) => vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
+        });
         note(check_groups(policies.routing().runbooks(), &config.groups));
     }
     let people_keys = people_keys(&config).unwrap_or_else(|found| {
@@ -213,27 +216,39 @@ pub(super) fn trust(config: &Config) -> Result<TrustPolicy, Vec<Problem>> {
     if problems.is_empty() { Ok(TrustPolicy { keys: trusted, threshold }) } else { Err(problems) }
 }
 
-/// What is wrong with installed plugins, their grants, and runbooks that name others.
-fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Problem> {
+/// Reads the policies, while another thread opens and verifies the installed plugins.
+fn policies_and_plugins(config: &Config, trust: &TrustPolicy) -> (PoliciesRead, PluginsOpened) {
     let registry = Registry::at(config.plugins.clone());
+    let opening = match registry.opening(trust, Clock::machine().now()) {
+        Ok(opening) => opening,
+        Err(error) => return (policies(&config.policies), Err(error)),
+    };
+    let read = std::thread::scope(|scope| {
+        scope.spawn(|| opening.go_on());
+        let read = policies(&config.policies);
+        opening.go_on();
+        read
+    });
+    (read, Ok(opening.finish()))
+}
+
+type PoliciesRead = Result<(Policies, Digest), Vec<Problem>>;
+type PluginsOpened = Result<Vec<(String, Opened)>, RegistryError>;
+
+/// What is wrong with installed plugins, their grants, and runbooks that name others.
+fn plugins(config: &Config, policies: &Policies, opened: Vec<(String, Opened)>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut installed = BTreeSet::new();
     let mut without_undo = BTreeSet::new();
-    let now = Clock::machine().now();
-    let listed = match registry.list() {
-        Ok(listed) => listed,
-        Err(error) => return vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
-    };
-    let names: Vec<&str> =
-        listed.iter().filter(|plugin| plugin.version.is_some()).map(|plugin| plugin.name.as_str()).collect();
-    for (name, opened) in names.iter().copied().zip(open_all(&registry, &names, trust, now)) {
+    for (name, opened) in &opened {
+        let name = name.as_str();
         installed.insert(name.to_owned());
         let place: PathBuf = config.plugins.join(name);
         match opened {
             // While the daemon runs, only its own runs are refused; at the start it is told like any other problem
             // (decision 0004).
             Err(error) => {
-                problems.push(Problem::error(&place.display().to_string(), Position::START, chain(&error)))
+                problems.push(Problem::error(&place.display().to_string(), Position::START, chain(error)))
             }
             Ok(verified) => {
                 let requested = &verified.manifest().capabilities;
@@ -252,23 +267,6 @@ fn plugins(config: &Config, policies: &Policies, trust: &TrustPolicy) -> Vec<Pro
     problems.extend(policies.missing_plugins(&installed));
     problems.extend(policies.missing_undo(&without_undo));
     problems
-}
-
-/// Opens and verifies plugins, on two threads: with many plugins it is most of the daemon's start.
-fn open_all(
-    registry: &Registry,
-    names: &[&str],
-    trust: &TrustPolicy,
-    now: DateTime<Utc>,
-) -> Vec<Result<VerifiedPlugin, RegistryError>> {
-    let open = |names: &[&str]| names.iter().map(|name| registry.open(name, trust, now)).collect::<Vec<_>>();
-    let (here, there) = names.split_at(names.len().div_ceil(2));
-    std::thread::scope(|scope| {
-        let there = scope.spawn(|| open(there));
-        let mut opened = open(here);
-        opened.extend(there.join().expect("opening a plugin does not panic"));
-        opened
-    })
 }
 
 /// Inputs without templates that the installed plugin does not take: such a step would be refused whenever it runs.

@@ -202,15 +202,25 @@ pub fn openapi() -> String {
     api.to_pretty_json().unwrap_or_default()
 }
 
+/// The routes, before there is anything to serve by them: making them takes as long as opening the journal, and can be
+/// done meanwhile.
+#[derive(Debug)]
+pub struct Routes(Router<App>);
+
+impl Routes {
+    /// Makes them.
+    #[must_use]
+    pub fn make() -> Self {
+        Self(described().split_for_parts().0)
+    }
+}
+
 /// The whole HTTP surface.
-pub fn router(app: App) -> Router {
-    let (router, api) = described().split_for_parts();
-    let document: Arc<str> = api.to_pretty_json().unwrap_or_default().into();
-    let openapi = move || {
-        let document = Arc::clone(&document);
-        async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document.to_string()) }
-    };
-    router
+pub fn router(routes: Routes, app: App) -> Router {
+    // Few ask for it, and it is long: it is made anew each time.
+    let openapi = || async { ([(axum::http::header::CONTENT_TYPE, "application/json")], openapi()) };
+    routes
+        .0
         .route("/openapi.json", axum::routing::get(openapi))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)

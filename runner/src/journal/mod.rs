@@ -48,6 +48,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::sqlite::SqlitePool;
@@ -79,9 +80,12 @@ pub const MAX_CALL_ENTRIES: usize = 4096;
 const QUEUE_CALLS: usize = 4096;
 /// Memory that waiting entries take at most, in KiB.
 const QUEUE_KIB: usize = 64 * 1024;
+/// How long those who read have at the end.
+const READERS_LEAVE: Duration = Duration::from_secs(2);
 const RESERVE_FILE: &str = "reserve";
 const CHECKPOINT_FILE: &str = "checkpoint";
 const DATABASE_FILE: &str = "journal.db";
+const WAL_FILE: &str = "journal.db-wal";
 
 /// What a leaf commits to: outside text that can be removed later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -368,10 +372,16 @@ impl Journal {
         {
             tracing::error!(error = &error as &dyn std::error::Error, "the last checkpoint was not signed");
         }
+        // The last connection to go takes the write-ahead log with it; readers cannot do that.
+        let readers = tokio::time::timeout(READERS_LEAVE, self.inner.pool.close());
+        if readers.await.is_err() {
+            tracing::warn!(
+                "somebody still reads in the journal; the next start reads its write-ahead log again"
+            );
+        }
         if let Err(error) = self.ask(|reply| Command::Close { reply }).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the journal was closed already");
         }
-        self.inner.pool.close().await;
     }
 
     async fn flush(&self) -> Result<u64, JournalError> {

@@ -25,7 +25,7 @@ use super::sql::{self, BatchTexts};
 use super::writer::Writer;
 use super::{
     CHECKPOINT_FILE, DATABASE_FILE, Entry, Inner, Journal, QUEUE_CALLS, QUEUE_KIB, RESERVE_FILE, Shared,
-    SignedCheckpoint, checkpoint, epoch, segment, tree,
+    SignedCheckpoint, WAL_FILE, checkpoint, epoch, segment, tree,
 };
 
 /// The reserve of a production journal.
@@ -147,7 +147,9 @@ impl Journal {
             dir: Arc::clone(dir),
             frontier,
             texts: BatchTexts::default(),
-            unfolded: 0,
+            // What a crash left of it.
+            unfolded: std::fs::metadata(dir.file(WAL_FILE))
+                .map_or(0, |wal| usize::try_from(wal.len()).unwrap_or_default()),
             unindexed,
         };
         let inner = Arc::new(Inner {

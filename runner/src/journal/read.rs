@@ -63,6 +63,12 @@ fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> Vi
     ViewRow { kind, id, state: state.unwrap_or_default(), keys: [k1, k2, k3], doc }
 }
 
+/// Gives a connection back before anything else is done. Dropped, it would come back a moment later, and who asks next
+/// would open another one.
+async fn give_back(mut reader: PoolConnection<Sqlite>) {
+    reader.return_to_pool().await;
+}
+
 /// An entry with its payload; `None` where it has none.
 pub type WithPayload = (StoredEntry, Option<StoredPayload>);
 
@@ -171,8 +177,10 @@ impl Journal {
     /// [`JournalError::Database`].
     pub async fn view(&self, kind: &'static str, id: &str) -> Result<Option<ViewRow>, JournalError> {
         let query = sqlx::query_as(sql::VIEW).bind(kind).bind(id);
-        let row: Option<ViewColumns> =
-            query.fetch_optional(&self.inner.pool).await.map_err(JournalError::database("read a view"))?;
+        let mut reader = self.reader().await?;
+        let row: Result<Option<ViewColumns>, _> = query.fetch_optional(&mut *reader).await;
+        give_back(reader).await;
+        let row = row.map_err(JournalError::database("read a view"))?;
         Ok(row.map(|row| view_row(kind, row)))
     }
 
@@ -195,8 +203,10 @@ impl Journal {
         }
         let listing = listing.bind(query.after.as_ref().map(|after| after.id.as_str()));
         let listing = listing.bind(query.limit.min(MAX_PAGE));
-        let rows: Vec<ViewColumns> =
-            listing.fetch_all(&self.inner.pool).await.map_err(JournalError::database("list a view"))?;
+        let mut reader = self.reader().await?;
+        let rows: Result<Vec<ViewColumns>, _> = listing.fetch_all(&mut *reader).await;
+        give_back(reader).await;
+        let rows = rows.map_err(JournalError::database("list a view"))?;
         Ok(rows.into_iter().map(|row| view_row(query.kind, row)).collect())
     }
 

@@ -460,8 +460,12 @@ impl Writer {
     /// Closes the database in order, unless it failed: closing would sync again, and a sync that failed is
     /// never repeated.
     async fn close(mut self) {
-        if self.unindexed > 0 && self.shared.health.get() == Health::Good {
-            self.index().await;
+        if self.shared.health.get() == Health::Good {
+            if self.unindexed > 0 {
+                self.index().await;
+            }
+            self.unfolded = FOLD_BYTES;
+            self.fold().await;
         }
         if self.shared.health.get() == Health::Failed {
             std::mem::forget(self.connection);

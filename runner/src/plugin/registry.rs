@@ -14,6 +14,7 @@
 
 mod files;
 mod index;
+mod opening;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ use super::component::{self, request_lines};
 use super::dsse;
 use super::listed;
 use super::trust::{Candidate, Floor, TrustError, TrustPolicy, VerifiedPlugin, verify};
+pub use opening::{Opened, Opening};
+
 use index::{Downgrade, Entry, Index, Stored};
 
 const COMPONENT_FILE: &str = "plugin.wasm";
@@ -237,7 +240,16 @@ impl Registry {
         policy: &TrustPolicy,
         now: DateTime<Utc>,
     ) -> Result<VerifiedPlugin, RegistryError> {
-        let index = Index::read(&self.root)?;
+        self.open_current(&Index::read(&self.root)?, name, policy, now)
+    }
+
+    fn open_current(
+        &self,
+        index: &Index,
+        name: &str,
+        policy: &TrustPolicy,
+        now: DateTime<Utc>,
+    ) -> Result<VerifiedPlugin, RegistryError> {
         let entry = index.entry(name)?;
         let (version, stored) = entry.current().ok_or_else(|| index.missing(name))?;
         self.load(name, version, stored, &entry.floor, policy, now)

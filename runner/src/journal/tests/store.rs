@@ -362,3 +362,17 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_stop_in_order_leaves_no_log_to_be_read_again() {
+    let place = Place::new();
+    let journal = place.open().await;
+    journal.commit(entries(0..300)).await.unwrap();
+    assert!(place.data().join(WAL_FILE).exists());
+    // A reader may be there still.
+    assert_eq!(journal.view("run", "a").await.unwrap(), None);
+    assert_eq!(journal.entries(0, 10, 10).await.unwrap().len(), 10);
+    journal.shutdown().await;
+    assert!(!place.data().join(WAL_FILE).exists());
+    assert_eq!(place.open().await.size(), 300);
+}
