@@ -127,11 +127,14 @@ impl Batch {
         let runs = segments.clone().flat_map(|segment| {
             segment.runs.iter().map(|(run, places)| (run.as_str(), signed(segment.first), places.as_slice()))
         });
+        // Rows that fit on a page together stand on one: some of them change before long.
+        let mut views: Vec<&ViewRow> = self.views.iter().collect();
+        views.sort_by_key(|row| row.doc.len());
         Rows {
             segments: segments.map(|segment| (signed(segment.first), segment.leaves.as_slice())).collect(),
             payloads: payloads.map(|segment| (signed(segment.first), segment.payloads.as_slice())).collect(),
             runs: runs.collect(),
-            views: &self.views,
+            views,
         }
     }
 }
@@ -141,7 +144,7 @@ struct Rows<'a> {
     segments: Vec<(i64, &'a [u8])>,
     payloads: Vec<(i64, &'a [u8])>,
     runs: Vec<(&'a str, i64, &'a [u8])>,
-    views: &'a [ViewRow],
+    views: Vec<&'a ViewRow>,
 }
 
 impl Rows<'_> {
@@ -157,7 +160,7 @@ impl Rows<'_> {
         let segments = part(&self.segments, call);
         let payloads = part(&self.payloads, call);
         let runs = part(&self.runs, call);
-        let views = part(self.views, call);
+        let views = part(&self.views, call);
         let mut shape = Shape::holding(segments.len(), payloads.len(), runs.len(), views.len());
         shape.begin = call == 0;
         shape.commit = alone && call + 1 == calls;
@@ -178,7 +181,7 @@ impl Rows<'_> {
                 arguments.add(*places)?;
             }
             fill(&mut arguments, (shape.runs - runs.len()) * 3)?;
-            add_views(&mut arguments, views, shape.views)
+            add_views(&mut arguments, views.iter().copied(), shape.views)
         };
         bound_or_encode(bound).map(|()| (shape, arguments))
     }
@@ -197,14 +200,19 @@ fn bound_or_encode(bound: impl FnOnce() -> Result<(), BoundError>) -> Result<(),
 /// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
 pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    bound_or_encode(|| add_views(&mut arguments, rows, Shape::holding(0, 0, 0, rows.len()).views))?;
+    bound_or_encode(|| add_views(&mut arguments, rows.iter(), Shape::holding(0, 0, 0, rows.len()).views))?;
     Ok(arguments)
 }
 
 /// The rows, filled up to `length`.
-fn add_views(arguments: &mut SqliteArguments, rows: &[ViewRow], length: usize) -> Result<(), BoundError> {
-    rows.iter().try_for_each(|row| add_view(arguments, row))?;
-    fill(arguments, (length - rows.len()) * VIEW_COLUMNS)
+fn add_views<'a>(
+    arguments: &mut SqliteArguments,
+    rows: impl ExactSizeIterator<Item = &'a ViewRow>,
+    length: usize,
+) -> Result<(), BoundError> {
+    let missing = length - rows.len();
+    rows.into_iter().try_for_each(|row| add_view(arguments, row))?;
+    fill(arguments, missing * VIEW_COLUMNS)
 }
 
 fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {

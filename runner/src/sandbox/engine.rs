@@ -28,7 +28,7 @@ const HEAP_IMAGE: u64 = 64 << 20;
 
 /// Regions that executions leave behind before their memory is given back, all at once: each time stops all threads of
 /// the daemon for a moment. An execution leaves about four.
-const DECOMMIT_BATCH: u32 = 32;
+const DECOMMIT_BATCH: u32 = 64;
 
 /// The settings that shape machine code, and the limits that belong to them.
 #[must_use]
