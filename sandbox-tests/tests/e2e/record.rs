@@ -95,6 +95,8 @@ fn an_act_is_recorded_once_people_let_it_act_and_without_secrets() {
         let asked = daemon.get("/v1/approvals").expect(200);
         asked["items"].as_array()?.first().cloned()
     });
+    // The command looks twenty times a second, and is to see that it waits.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let _approved = daemon.approve(&approver, &run).expect(200);
     let said = recording.join().unwrap();
     assert_eq!(said.code, Some(0), "{}", said.stderr);
