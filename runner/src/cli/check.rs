@@ -75,7 +75,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     if let Some(policies) = &policies {
         note(of_policies(policies));
         note(match opened {
-            Ok(opened) => plugins(&config, policies, opened),
+            Ok(opened) => plugins(&config, policies, &opened),
             Err(error) => vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
         });
         note(check_groups(policies.routing().runbooks(), &config.groups));
@@ -236,11 +236,11 @@ type PoliciesRead = Result<(Policies, Digest), Vec<Problem>>;
 type PluginsOpened = Result<Vec<(String, Opened)>, RegistryError>;
 
 /// What is wrong with installed plugins, their grants, and runbooks that name others.
-fn plugins(config: &Config, policies: &Policies, opened: Vec<(String, Opened)>) -> Vec<Problem> {
+fn plugins(config: &Config, policies: &Policies, opened: &[(String, Opened)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut installed = BTreeSet::new();
     let mut without_undo = BTreeSet::new();
-    for (name, opened) in &opened {
+    for (name, opened) in opened {
         let name = name.as_str();
         installed.insert(name.to_owned());
         let place: PathBuf = config.plugins.join(name);

@@ -327,17 +327,18 @@ impl Pipeline {
     ) -> Result<Self, OpenError> {
         let pipeline = Self::assemble(journal, clock, sandbox, set, rules, halt_file);
         let rules = pipeline.rules();
-        pipeline
-            .note(Fact::DaemonStarted(
-                event::DaemonStarted {
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    config: rules.config_digest,
-                    policies: rules.policies_digest,
-                },
-                Outside::Kept(payload::DaemonStarted {}),
-            ))
-            .await?;
-        let open = recover::recover(&pipeline.0).await?;
+        let started = Fact::DaemonStarted(
+            event::DaemonStarted {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                config: rules.config_digest,
+                policies: rules.policies_digest,
+            },
+            Outside::Kept(payload::DaemonStarted {}),
+        );
+        // What recovery writes comes behind it; what it reads need not wait for the disk.
+        let (noted, open) = tokio::join!(pipeline.note(started), recover::recover(&pipeline.0));
+        noted?;
+        let open = open?;
         if open > 0 {
             tracing::info!(runs.open = open, "took up {open} open runs");
         }
