@@ -176,11 +176,12 @@ pub(super) fn unindexed() -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("SELECT coalesce(max(n), 0) - {INDEXED} FROM views"))
 }
 
-/// The three keys of the rows of `from` that satisfy a condition, as rows of `view_keys`.
-fn keys_of(condition: &str) -> String {
+/// The three keys of the rows that satisfy a condition, as rows of `view_keys`.
+fn keys_of(source: &str, condition: &str) -> String {
     let of = |place| {
         format!(
-            "SELECT kind, {place} AS place, k{place} AS value, id FROM views NOT INDEXED WHERE {condition} AND k{place} IS NOT NULL"
+            "SELECT kind, {place} AS place, k{place} AS value, id FROM {source}
+            WHERE {condition} AND k{place} IS NOT NULL"
         )
     };
     [1, 2, 3].map(of).join(" UNION ALL ")
@@ -189,7 +190,7 @@ fn keys_of(condition: &str) -> String {
 /// Puts the keys of all rows into `view_keys` that are not there yet, in its order: so each of its pages is changed
 /// once.
 pub(super) fn index_keys() -> AssertSqlSafe<String> {
-    let keys = keys_of(&format!("n > {INDEXED}"));
+    let keys = keys_of("views NOT INDEXED", &format!("n > {INDEXED}"));
     AssertSqlSafe(format!(
         "BEGIN IMMEDIATE;
         INSERT INTO view_keys (kind, place, value, id)
@@ -203,7 +204,7 @@ pub(super) fn index_keys() -> AssertSqlSafe<String> {
 /// Sets the keys of a row, kind and id of which are the first two arguments: what was known of the old ones goes.
 pub(super) fn set_keys() -> AssertSqlSafe<String> {
     let row = "kind = ?1 AND id = ?2";
-    let keys = keys_of(&format!("{row} AND n <= {INDEXED}")).replace("NOT INDEXED ", "");
+    let keys = keys_of("views", &format!("{row} AND n <= {INDEXED}"));
     AssertSqlSafe(format!(
         "DELETE FROM view_keys WHERE {row} AND place IN (1, 2, 3) AND value IN (
             SELECT k1 FROM views WHERE {row} UNION ALL SELECT k2 FROM views WHERE {row}
@@ -255,7 +256,8 @@ impl Listing {
             None => self.rows("views AS v", "v.kind = ?1", "v.id"),
             Some(place) => {
                 let found = format!(
-                    "found.kind = ?1 AND found.place = {} AND found.value = ?{} AND v.kind = found.kind AND v.id = found.id",
+                    "found.kind = ?1 AND found.place = {} AND found.value = ?{}
+                    AND v.kind = found.kind AND v.id = found.id",
                     place + 1,
                     place + 3
                 );
@@ -270,8 +272,8 @@ impl Listing {
         AssertSqlSafe(format!("{rows} ORDER BY id {order} LIMIT ?7"))
     }
 
-    /// The rows of a source, which are not in order. SQLite: with `CROSS JOIN` the keys are searched before the rows, and
-    /// with `NOT INDEXED` the newest rows are read as they stand.
+    /// The rows of a source, in no order. SQLite: with `CROSS JOIN` the keys are searched before the rows, and with
+    /// `NOT INDEXED` the newest rows are read as they stand.
     fn rows(self, source: &str, condition: &str, id: &str) -> String {
         let mut sql = format!(
             "SELECT {id} AS id, v.state AS state, v.k1 AS k1, v.k2 AS k2, v.k3 AS k3, v.doc AS doc
@@ -360,7 +362,8 @@ pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
 }
 
 /// State and document change often, the keys only when an erasure removes the text that they are made of. So the
-/// upsert leaves the keys alone, and an erasure sets them by [`set_keys`]. The table of a rebuild has no index, and takes all of a row.
+/// upsert leaves the keys alone, and an erasure sets them by [`set_keys`]. The table of a rebuild has no index, and takes
+/// all of a row.
 fn upsert_views(sql: &mut String, table: &'static str, rows: usize) {
     if rows == 0 {
         return;
