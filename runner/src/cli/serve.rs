@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -38,7 +39,7 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     }
     let listen = checked.rules.config.listen;
     let data = checked.rules.config.data.clone();
-    let routes = tokio::task::spawn_blocking(Routes::make);
+    let routes = aside(Routes::make);
     let (app, pipeline, journal) = assemble(checked).await?;
     let listener = TcpListener::bind(listen)
         .await
@@ -105,7 +106,7 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
     options.extra_roots = roots;
     options.concurrent = u32::try_from(rules.config.workers).unwrap_or(u32::MAX);
     // The one computes while the other waits for the disk.
-    let sandbox = tokio::task::spawn_blocking(move || Sandbox::new(options));
+    let sandbox = aside(move || Sandbox::new(options));
     let journal = Journal::open(local::journal_options(&rules.config, &clock)?).await;
     let journal = journal.map_err(|error| failed(&error))?;
     let sandbox = sandbox.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
@@ -125,6 +126,15 @@ async fn assemble(checked: Checked) -> Result<(App, Pipeline, Journal), Failure>
         .map_err(|error| failed(&error))?;
     warn_of_gates(&pipeline);
     Ok((App::new(pipeline.clone(), sources, identity), pipeline, journal))
+}
+
+/// Does a part of the start on a thread of its own. It ends with the work, and leaves no memory behind as one of the
+/// runtime's threads would, which wait for more.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    // Who waits for it may be gone, since another part of the start failed.
+    std::thread::spawn(move || drop(done.send(work())));
+    result
 }
 
 /// A gate that nobody could pass is no reason not to serve: the tokens for it may come later. Neither is a plugin that
