@@ -38,7 +38,7 @@ const OVERHEAD_BYTES: usize = 40 * 1024;
 /// What the keys of one row of a view take.
 const INDEXED_ROW_BYTES: usize = 512;
 /// Rows of views that are searched one by one at most, before their keys are put where they are found at once.
-pub(super) const UNINDEXED_ROWS: usize = 1024;
+pub(super) const UNINDEXED_ROWS: usize = 2048;
 
 type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
