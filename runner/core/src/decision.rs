@@ -6,9 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::text::Text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
 
 /// What one stage on the road of an alert decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,6 +133,15 @@ impl Digest {
         push_hex(&mut text, &self.0);
         text
     }
+
+    /// The digest as it is written.
+    fn spelled(&self) -> [u8; 71] {
+        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
+        for (digits, byte) in text[7..].chunks_exact_mut(2).zip(self.0) {
+            digits.copy_from_slice(&hex_digits(byte));
+        }
+        text
+    }
 }
 
 /// Appends lower-case hexadecimal digits of `bytes`.
@@ -149,8 +158,7 @@ fn hex_digits(byte: u8) -> [u8; 2] {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        f.write_str(&self.hex())
+        f.write_str(std::str::from_utf8(&self.spelled()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -187,11 +195,8 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
-        for (place, digits) in text[7..].chunks_exact_mut(2).enumerate() {
-            digits.copy_from_slice(&hex_digits(self.0[place]));
-        }
-        serializer.serialize_str(std::str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
+        // Without the formatting machinery: every entry holds some.
+        serializer.serialize_str(std::str::from_utf8(&self.spelled()).map_err(serde::ser::Error::custom)?)
     }
 }
 

@@ -74,10 +74,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     };
     if let Some(policies) = &policies {
         note(of_policies(policies));
-        note(match opened {
-            Ok(opened) => plugins(&config, policies, &opened),
-            Err(error) => vec![config.problem(Position::START, format!("plugins: {}", chain(&error)))],
-        });
+        note(plugins(&config, policies, &opened));
         note(check_groups(policies.routing().runbooks(), &config.groups));
     }
     let people_keys = people_keys(&config).unwrap_or_else(|found| {
@@ -236,7 +233,11 @@ type PoliciesRead = Result<(Policies, Digest), Vec<Problem>>;
 type PluginsOpened = Result<Vec<(String, Opened)>, RegistryError>;
 
 /// What is wrong with installed plugins, their grants, and runbooks that name others.
-fn plugins(config: &Config, policies: &Policies, opened: &[(String, Opened)]) -> Vec<Problem> {
+fn plugins(config: &Config, policies: &Policies, opened: &PluginsOpened) -> Vec<Problem> {
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => return vec![config.problem(Position::START, format!("plugins: {}", chain(error)))],
+    };
     let mut problems = Vec::new();
     let mut installed = BTreeSet::new();
     let mut without_undo = BTreeSet::new();

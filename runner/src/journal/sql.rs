@@ -16,9 +16,26 @@ pub(super) const SCHEMA_VERSION: &str = "3";
 /// The version before, which is brought up to date by [`UPGRADE`].
 pub(super) const SCHEMA_BEFORE: &str = "2";
 
+/// The tables of the views, and what finds their rows.
+macro_rules! tables_of_views {
+    () => {
+        "
+    CREATE TABLE views (
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
+    );
+    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+    CREATE TABLE view_keys (
+        kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (kind, place, value, id)
+    ) WITHOUT ROWID;
+"
+    };
+}
+
 /// What [`super::segment`] says of the first three tables. A state or key that is empty is NULL and in no index.
 ///
-/// The keys of a view's row are looked up in `view_keys`, where they are put for many rows at once ([`INDEX_KEYS`]):
+/// The keys of a view's row are looked up in `view_keys`, where they are put for many rows at once ([`index_keys`]):
 /// most of them are spread all over that table, and a page for each would cost a commit more than all the rest of it.
 /// Rows after the last one that was, by `n`, are searched as they are; `meta` says which that is.
 ///
@@ -26,7 +43,8 @@ pub(super) const SCHEMA_BEFORE: &str = "2";
 /// Whether a statement keeps copies of the pages that it changes, lest it fail half-way, follows from its constraints:
 /// none of those that a batch writes does, since they fail with their whole transaction (`OR ROLLBACK`), references
 /// are checked with the commit, and what an upsert sets may be NULL.
-pub(super) const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = concat!(
+    "
     BEGIN IMMEDIATE;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
     CREATE TABLE segments (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
@@ -38,16 +56,9 @@ pub(super) const SCHEMA: &str = "
     ) WITHOUT ROWID;
     CREATE TABLE subtrees (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n));
     CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
-    CREATE TABLE views (
-        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
-        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
-    );
-    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
-    CREATE TABLE view_keys (
-        kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
-        PRIMARY KEY (kind, place, value, id)
-    ) WITHOUT ROWID;
-    CREATE TABLE views_rebuilt (
+",
+    tables_of_views!(),
+    "    CREATE TABLE views_rebuilt (
         kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
@@ -69,27 +80,25 @@ pub(super) const SCHEMA: &str = "
     CREATE TRIGGER subtrees_lose_nothing BEFORE DELETE ON subtrees
         BEGIN SELECT RAISE(ABORT, 'the tree only grows'); END;
     COMMIT;
-";
+"
+);
 
-/// Brings a journal of the version before up to date. SQLite: dropping a table drops its indexes.
-pub(super) const UPGRADE: &str = "
+/// Brings a journal of the version before up to date. SQLite: dropping a table drops its other indexes.
+pub(super) const UPGRADE: &str = concat!(
+    "
     BEGIN IMMEDIATE;
     ALTER TABLE views RENAME TO views_before;
-    CREATE TABLE views (
-        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
-        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
-    );
+    DROP INDEX views_state;
+",
+    tables_of_views!(),
+    "
     INSERT INTO views (kind, id, state, k1, k2, k3, doc)
         SELECT kind, id, state, k1, k2, k3, doc FROM views_before ORDER BY kind, id;
     DROP TABLE views_before;
-    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
-    CREATE TABLE view_keys (
-        kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
-        PRIMARY KEY (kind, place, value, id)
-    ) WITHOUT ROWID;
     UPDATE meta SET value = '3' WHERE key = 'schema';
     COMMIT;
-";
+"
+);
 
 /// Tables that older journals of this version do not have yet. What an older program does not know, it leaves alone.
 pub(super) const LATER_TABLES: &str = "

@@ -267,7 +267,9 @@ impl Writer {
             if self.unindexed >= UNINDEXED_ROWS {
                 self.index().await;
             }
-            self.fold().await;
+            if self.unfolded >= FOLD_BYTES {
+                self.fold().await;
+            }
         }
     }
 
@@ -351,12 +353,9 @@ impl Writer {
         }
     }
 
-    /// Folds the write-ahead log back in time, by this task alone: the database would do it by itself, but
+    /// Folds the write-ahead log back, by this task alone: the database would do it by itself, but
     /// then an error of its syncs would go unseen.
     async fn fold(&mut self) {
-        if self.unfolded < FOLD_BYTES {
-            return;
-        }
         self.unfolded = 0;
         if let Err(error) = sqlx::query(sql::FOLD_WAL).fetch_all(&mut self.connection).await {
             self.fail(Trouble::of(&error), &error);
@@ -370,13 +369,16 @@ impl Writer {
                 self.unfolded += self.unindexed * INDEXED_ROW_BYTES;
                 self.unindexed = 0;
             }
-            Err(error) => {
-                let trouble = Trouble::of(&error);
-                self.fail(trouble, &error);
-                if trouble != Trouble::Fatal {
-                    self.roll_back().await;
-                }
-            }
+            Err(error) => self.leave(&error).await,
+        }
+    }
+
+    /// Leaves a transaction that failed.
+    async fn leave(&mut self, error: &sqlx::Error) {
+        let trouble = Trouble::of(error);
+        self.fail(trouble, error);
+        if trouble != Trouble::Fatal {
+            self.roll_back().await;
         }
     }
 
@@ -449,11 +451,7 @@ impl Writer {
     /// Answers for a statement that is no batch.
     async fn settle(&mut self, done: Result<(), sqlx::Error>, reply: Reply<()>) {
         let Err(error) = done else { return answer(reply, Ok(())) };
-        let trouble = Trouble::of(&error);
-        self.fail(trouble, &error);
-        if trouble != Trouble::Fatal {
-            self.roll_back().await;
-        }
+        self.leave(&error).await;
         answer(reply, Err(JournalError::Database { operation: "write to the journal", source: error }));
     }
 
@@ -464,7 +462,6 @@ impl Writer {
             if self.unindexed > 0 {
                 self.index().await;
             }
-            self.unfolded = FOLD_BYTES;
             self.fold().await;
         }
         if self.shared.health.get() == Health::Failed {

@@ -9,9 +9,9 @@
 //! each gate, and from time to time, so that its removal is noticed as well.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use staunch_core::decision::{Code, Decision, Reason, Stage};
@@ -22,6 +22,7 @@ use staunch_core::run::{Run, State};
 use tokio::sync::{Mutex, RwLock as AsyncRwLock, RwLockReadGuard as AsyncReadGuard, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::glance::Glance;
 use super::scribe::{Line, Scribe};
 use super::shared::Shared;
 use super::{Listed, Listing, Pipeline, ReadError, Refusal, list, views};
@@ -32,9 +33,6 @@ pub const FILE_ID: &str = "file";
 
 /// How often the file is looked for while nobody asks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// How long one look at the file holds for a gate, in microseconds: a run comes to several in one breath.
-const ONE_LOOK: u64 = 2_000;
 
 /// How much of the file is read: its first line is the reason.
 const MAX_FILE: u64 = 4096;
@@ -79,9 +77,7 @@ pub(super) struct KillSwitch {
     count: AtomicUsize,
     file: PathBuf,
     file_there: AtomicBool,
-    /// When the file was looked for last, in microseconds from `made` on.
-    looked_at: AtomicU64,
-    made: Instant,
+    glance: Glance,
     passes: AsyncRwLock<()>,
     /// One release at a time, so that each halt is released once.
     releasing: Mutex<()>,
@@ -96,8 +92,7 @@ impl KillSwitch {
             count: AtomicUsize::new(0),
             file,
             file_there: AtomicBool::new(false),
-            looked_at: AtomicU64::new(0),
-            made: Instant::now(),
+            glance: Glance::new(),
             passes: AsyncRwLock::default(),
             releasing: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -151,20 +146,14 @@ impl KillSwitch {
 
     /// Looks whether the file is there, unless that was just done: nothing acts on it before an intent looks again.
     fn glance(&self) {
-        let now = self.age();
-        if now.saturating_sub(self.looked_at.load(Ordering::Acquire)) >= ONE_LOOK {
+        if !self.glance.holds() {
             self.look();
         }
     }
 
-    /// How long the switch has been there, in microseconds.
-    fn age(&self) -> u64 {
-        u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
     /// Looks whether the file is there. When that cannot be told, it is.
     pub(super) fn look(&self) {
-        self.looked_at.store(self.age(), Ordering::Release);
+        self.glance.looked(true);
         let there = self.file.try_exists().unwrap_or(true);
         if self.file_there.swap(there, Ordering::AcqRel) == there {
             return;

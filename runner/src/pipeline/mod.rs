@@ -19,6 +19,7 @@ mod doubt;
 mod drills;
 mod drive;
 mod escalation;
+mod glance;
 mod groups;
 pub mod halts;
 mod history;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -13,8 +12,8 @@ use serde_json::Value;
 use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
 use staunch_core::policy::{PluginFacts, PluginKind, Standing};
-use tokio::time::Instant;
 
+use super::glance::Glance;
 use super::views::{self, PluginRecord};
 use crate::causes::chain;
 use crate::clock::Clock;
@@ -47,13 +46,8 @@ pub struct Loaded {
     limits: Limits,
     capabilities: BTreeSet<String>,
     files: Vec<(PathBuf, Stamp)>,
-    /// When the files were looked at last, in microseconds since the plugin was made ready.
-    looked_at: AtomicU64,
-    ready_since: Instant,
+    glance: Glance,
 }
-
-/// How long one look at the files holds, in microseconds: a run uses its plugin several times in one breath.
-const ONE_LOOK: u64 = 2_000;
 
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,16 +139,14 @@ impl Loaded {
     }
 
     fn untouched(&self) -> bool {
-        let since = u64::try_from(self.ready_since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let looked = self.looked_at.load(Ordering::Relaxed);
-        if looked != 0 && since.saturating_sub(looked) < ONE_LOOK {
+        if self.glance.holds() {
             return true;
         }
         let same = |(path, stamp): &(PathBuf, Stamp)| {
             std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp)
         };
         let untouched = self.files.iter().all(same);
-        self.looked_at.store(if untouched { since } else { 0 }, Ordering::Relaxed);
+        self.glance.looked(untouched);
         untouched
     }
 }
@@ -391,8 +383,7 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
         limits,
         capabilities,
         files,
-        looked_at: AtomicU64::new(0),
-        ready_since: Instant::now(),
+        glance: Glance::new(),
         verified,
     })
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{EventError, Fact};
 use crate::id::{AlertId, Digest, RunId};
@@ -41,16 +41,11 @@ pub struct Encoded {
     pub payload: Option<([u8; 16], Vec<u8>)>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
-fn stamp<S: Serializer>(at: &&DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    crate::stamp::serialize(at, serializer)
-}
-
 #[derive(Serialize)]
 struct LeafOut<'a, L: Serialize> {
     v: u32,
-    #[serde(serialize_with = "stamp")]
-    at: &'a DateTime<Utc>,
+    #[serde(serialize_with = "crate::stamp::serialize")]
+    at: DateTime<Utc>,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<&'a RunId>,
@@ -113,7 +108,7 @@ impl Event {
     ) -> Result<Encoded, EventError> {
         let leaf = json_bytes(&LeafOut {
             v: VERSION,
-            at: &self.at,
+            at: self.at,
             kind,
             run: self.run.as_ref(),
             alert: self.alert.as_ref(),
