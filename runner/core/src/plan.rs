@@ -9,6 +9,10 @@ use serde_json::Value;
 use crate::effect::{Access, Answer, Call, Repeat};
 use crate::id::{Digest, RunId};
 
+mod canonical;
+
+use canonical::Sorted;
+
 /// Version of the digest's document.
 const DIGEST_VERSION: u32 = 1;
 
@@ -142,44 +146,47 @@ fn effect_changes(step: &str, before: &[PlannedEffect], after: &[PlannedEffect])
 #[must_use]
 pub fn digest(run: &RunId, runbook: &str, steps: &[StepPlan], undo: &[StepPlan]) -> Digest {
     let (steps, undo) = (digested(steps), digested(undo));
-    Digest::of(&canonical(&Digested { v: DIGEST_VERSION, run, runbook, steps, undo }))
+    Digest::of(&canonical::bytes(&Digested { run, runbook, steps, undo, v: DIGEST_VERSION }))
 }
 
-/// What the digest covers of a plan.
+/// What the digest covers of a plan. Here and below the members stand in the order of their names.
 #[derive(Serialize)]
 struct Digested<'a> {
-    v: u32,
     run: &'a RunId,
     runbook: &'a str,
     steps: Vec<DigestedStep<'a>>,
     undo: Vec<DigestedStep<'a>>,
+    v: u32,
 }
 
 #[derive(Serialize)]
 struct DigestedStep<'a> {
+    effects: Vec<DigestedCall<'a>>,
+    input: Sorted<'a>,
     plugin_digest: Digest,
-    input: &'a Value,
-    effects: Vec<&'a Call>,
+}
+
+#[derive(Serialize)]
+struct DigestedCall<'a> {
+    arguments: Sorted<'a>,
+    capability: &'a str,
+    function: &'a str,
+    target: &'a str,
 }
 
 fn digested(steps: &[StepPlan]) -> Vec<DigestedStep<'_>> {
+    fn call(call: &Call) -> DigestedCall<'_> {
+        let Call { capability, function, target, arguments } = call;
+        DigestedCall { arguments: Sorted(arguments), capability, function, target }
+    }
     steps
         .iter()
         .map(|step| DigestedStep {
+            effects: step.effects.iter().map(|effect| call(&effect.call)).collect(),
+            input: Sorted(&step.input),
             plugin_digest: step.plugin_digest,
-            input: &step.input,
-            effects: step.effects.iter().map(|effect| &effect.call).collect(),
         })
         .collect()
-}
-
-/// The RFC 8785 bytes of a value.
-///
-/// # Panics
-/// When it has no JSON form: a map with other keys than texts.
-#[must_use]
-pub fn canonical<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(value).expect("what is put in canonical form has a JSON form")
 }
 
 /// One call that a run made, as its journal tells: what a replay is fed with.
