@@ -1,6 +1,6 @@
 //! One transaction's worth of entries, as rows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sqlx::Arguments;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -20,11 +20,12 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 pub(super) struct Batch {
     pub(super) frontier: Frontier,
     segments: Vec<Segment>,
-    views: Vec<ViewRow>,
-    /// Where the row of a view is in `views`: the last one of a batch wins.
-    places: HashMap<(&'static str, String), usize>,
+    /// By kind and id: the last row of a batch wins.
+    views: BTreeMap<(&'static str, String), ViewRow>,
     subtrees: Vec<(Subtree, Hash)>,
     removed: Vec<u64>,
+    /// What is to be executed, once it is made; a second try does the same again.
+    calls: Vec<(Shape, SqliteArguments)>,
 }
 
 impl Batch {
@@ -32,10 +33,10 @@ impl Batch {
         Self {
             frontier,
             segments: Vec::new(),
-            views: Vec::new(),
-            places: HashMap::new(),
+            views: BTreeMap::new(),
             subtrees: Vec::new(),
             removed: Vec::new(),
+            calls: Vec::new(),
         }
     }
 
@@ -50,7 +51,10 @@ impl Batch {
                     subtrees.push((node, hash));
                 }
             });
-            entry.views.into_iter().for_each(|row| self.push_view(row));
+            for mut row in entry.views {
+                let id = std::mem::take(&mut row.id);
+                self.views.insert((row.kind, id), row);
+            }
         }
         first
     }
@@ -65,27 +69,20 @@ impl Batch {
         self.removed.extend_from_slice(indices);
     }
 
-    fn push_view(&mut self, row: ViewRow) {
-        let place = *self.places.entry((row.kind, row.id.clone())).or_insert(self.views.len());
-        match self.views.get_mut(place) {
-            Some(earlier) => *earlier = row,
-            None => self.views.push(row),
-        }
-    }
-
     /// Writes the batch as one transaction; after an error nothing of it is stored, or, when the commit
     /// itself failed, nobody knows until the next start.
     pub(super) async fn write(
-        &self,
+        &mut self,
         connection: &mut SqliteConnection,
         texts: &mut BatchTexts,
     ) -> Result<(), sqlx::Error> {
-        let rows = self.rows();
-        let calls = rows.calls();
         let alone = self.subtrees.is_empty() && self.removed.is_empty();
-        for call in 0..calls {
-            let (shape, arguments) = rows.call(call, calls, alone)?;
-            sqlx::query_with(texts.get(shape), arguments).execute(&mut *connection).await?;
+        if self.calls.is_empty() {
+            self.calls = self.rows().calls(alone)?;
+        }
+        for (shape, arguments) in &self.calls {
+            // The copy shares the values.
+            sqlx::query_with(texts.get(*shape), arguments.clone()).execute(&mut *connection).await?;
         }
         if alone {
             return Ok(());
@@ -95,9 +92,9 @@ impl Batch {
             put.bind(signed(node.index)).bind(hash.0.to_vec()).execute(&mut *connection).await?;
         }
         self.shrink(connection).await?;
-        for row in self.views.iter().filter(|_| !self.removed.is_empty()) {
+        for ((kind, id), row) in self.views.iter().filter(|_| !self.removed.is_empty()) {
             let [k1, k2, k3] = &row.keys;
-            let keys = sqlx::query(sql::set_keys()).bind(row.kind).bind(&row.id).bind(k1).bind(k2).bind(k3);
+            let keys = sqlx::query(sql::set_keys()).bind(*kind).bind(id).bind(k1).bind(k2).bind(k3);
             keys.execute(&mut *connection).await?;
         }
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
@@ -120,70 +117,80 @@ impl Batch {
         Ok(())
     }
 
-    /// The rows of the segments: leaves; payloads where there are any; the runs that have entries in them.
-    fn rows(&self) -> Rows<'_> {
-        let segments = self.segments.iter();
-        let payloads = segments.clone().filter(|segment| !segment.payloads.is_empty());
-        let runs = segments.clone().flat_map(|segment| {
-            segment.runs.iter().map(|(run, places)| (run.as_str(), signed(segment.first), places.as_slice()))
-        });
-        // Rows that fit on a page together stand on one: some of them change before long.
-        let mut views: Vec<&ViewRow> = self.views.iter().collect();
-        views.sort_by_key(|row| row.doc.len());
-        Rows {
-            segments: segments.map(|segment| (signed(segment.first), segment.leaves.as_slice())).collect(),
-            payloads: payloads.map(|segment| (signed(segment.first), segment.payloads.as_slice())).collect(),
-            runs: runs.collect(),
-            views,
+    /// Its rows, which it has no longer, but for those of the views when it removes something.
+    fn rows(&mut self) -> Rows {
+        let mut rows = Rows::default();
+        for Segment { first, leaves, payloads, runs, .. } in std::mem::take(&mut self.segments) {
+            let first = signed(first);
+            rows.segments.push_back((first, leaves));
+            if !payloads.is_empty() {
+                rows.payloads.push_back((first, payloads));
+            }
+            rows.runs.extend(runs.into_iter().map(|(run, places)| (run, first, places)));
         }
+        let views =
+            if self.removed.is_empty() { std::mem::take(&mut self.views) } else { self.views.clone() };
+        let mut views: Vec<ViewRow> = views.into_iter().map(|((_, id), row)| ViewRow { id, ..row }).collect();
+        // Rows that fit on a page together stand on one: some of them change before long.
+        views.sort_by_key(|row| row.doc.len());
+        rows.views = views.into();
+        rows
     }
 }
 
-/// The rows of a batch.
-struct Rows<'a> {
-    segments: Vec<(i64, &'a [u8])>,
-    payloads: Vec<(i64, &'a [u8])>,
-    runs: Vec<(&'a str, i64, &'a [u8])>,
-    views: Vec<&'a ViewRow>,
+/// The rows of a batch that are not yet in a call.
+#[derive(Default)]
+struct Rows {
+    /// Index of the first entry, leaves.
+    segments: VecDeque<(i64, Vec<u8>)>,
+    /// Index of the first entry, payloads.
+    payloads: VecDeque<(i64, Vec<u8>)>,
+    /// Run, index of the segment's first entry, the run's places in it.
+    runs: VecDeque<(String, i64, Vec<u8>)>,
+    views: VecDeque<ViewRow>,
 }
 
-impl Rows<'_> {
-    /// How many calls they take.
-    fn calls(&self) -> usize {
+impl Rows {
+    /// The calls: the first begins the transaction, the last commits it if it is `alone`.
+    fn calls(mut self, alone: bool) -> Result<Vec<(Shape, SqliteArguments)>, sqlx::Error> {
         let most = [self.segments.len(), self.payloads.len(), self.runs.len(), self.views.len()];
-        most.into_iter().max().unwrap_or(0).div_ceil(MAX_ROWS).max(1)
+        let count = most.into_iter().max().unwrap_or(0).div_ceil(MAX_ROWS).max(1);
+        let calls = (0..count).map(|call| {
+            let (mut shape, arguments) = self.call().map_err(sqlx::Error::Encode)?;
+            shape.begin = call == 0;
+            shape.commit = alone && call + 1 == count;
+            Ok((shape, arguments))
+        });
+        calls.collect()
     }
 
-    /// The text and the arguments of one of the calls; the first begins the transaction, the last commits
-    /// it unless more statements follow.
-    fn call(&self, call: usize, calls: usize, alone: bool) -> Result<(Shape, SqliteArguments), sqlx::Error> {
-        let segments = part(&self.segments, call);
-        let payloads = part(&self.payloads, call);
-        let runs = part(&self.runs, call);
-        let views = part(&self.views, call);
-        let mut shape = Shape::holding(segments.len(), payloads.len(), runs.len(), views.len());
-        shape.begin = call == 0;
-        shape.commit = alone && call + 1 == calls;
+    /// The next call.
+    fn call(&mut self) -> Result<(Shape, SqliteArguments), BoundError> {
+        let segments = part(&mut self.segments);
+        let payloads = part(&mut self.payloads);
+        let runs = part(&mut self.runs);
+        let views = part(&mut self.views);
+        let shape = Shape::holding(segments.len(), payloads.len(), runs.len(), views.len());
         let mut arguments = SqliteArguments::default();
         let count = (shape.segments + shape.payloads) * 2 + shape.runs * 3 + shape.views * VIEW_COLUMNS;
         arguments.reserve(count, 0);
-        let bound = || {
-            for (rows, length) in [(segments, shape.segments), (payloads, shape.payloads)] {
-                for (first, bytes) in rows {
-                    arguments.add(first)?;
-                    arguments.add(*bytes)?;
-                }
-                fill(&mut arguments, (length - rows.len()) * 2)?;
-            }
-            for (run, first, places) in runs {
-                arguments.add(*run)?;
+        for (rows, length) in [(segments, shape.segments), (payloads, shape.payloads)] {
+            let missing = length - rows.len();
+            for (first, bytes) in rows {
                 arguments.add(first)?;
-                arguments.add(*places)?;
+                arguments.add(bytes)?;
             }
-            fill(&mut arguments, (shape.runs - runs.len()) * 3)?;
-            add_views(&mut arguments, views.iter().copied(), shape.views)
-        };
-        bound_or_encode(bound).map(|()| (shape, arguments))
+            fill(&mut arguments, missing * 2)?;
+        }
+        let missing = shape.runs - runs.len();
+        for (run, first, places) in runs {
+            arguments.add(run)?;
+            arguments.add(first)?;
+            arguments.add(places)?;
+        }
+        fill(&mut arguments, missing * 3)?;
+        add_views(&mut arguments, views, shape.views)?;
+        Ok((shape, arguments))
     }
 }
 
@@ -193,42 +200,39 @@ fn decode(error: JournalError) -> sqlx::Error {
 
 type BoundError = sqlx::error::BoxDynError;
 
-fn bound_or_encode(bound: impl FnOnce() -> Result<(), BoundError>) -> Result<(), sqlx::Error> {
-    bound().map_err(sqlx::Error::Encode)
-}
-
 /// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
-pub(super) fn view_arguments(rows: &[ViewRow]) -> Result<SqliteArguments, sqlx::Error> {
+pub(super) fn view_arguments(rows: Vec<ViewRow>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    bound_or_encode(|| add_views(&mut arguments, rows.iter(), Shape::holding(0, 0, 0, rows.len()).views))?;
+    let length = Shape::holding(0, 0, 0, rows.len()).views;
+    add_views(&mut arguments, rows.into_iter(), length).map_err(sqlx::Error::Encode)?;
     Ok(arguments)
 }
 
 /// The rows, filled up to `length`.
-fn add_views<'a>(
+fn add_views(
     arguments: &mut SqliteArguments,
-    rows: impl ExactSizeIterator<Item = &'a ViewRow>,
+    rows: impl ExactSizeIterator<Item = ViewRow>,
     length: usize,
 ) -> Result<(), BoundError> {
     let missing = length - rows.len();
-    rows.into_iter().try_for_each(|row| add_view(arguments, row))?;
+    for ViewRow { kind, id, state, keys, doc } in rows {
+        arguments.add(kind)?;
+        arguments.add(id)?;
+        arguments.add((!state.is_empty()).then_some(state))?;
+        keys.into_iter().try_for_each(|key| arguments.add(key))?;
+        arguments.add(doc)?;
+    }
     fill(arguments, missing * VIEW_COLUMNS)
-}
-
-fn add_view(arguments: &mut SqliteArguments, row: &ViewRow) -> Result<(), BoundError> {
-    arguments.add(row.kind)?;
-    arguments.add(row.id.as_str())?;
-    arguments.add((!row.state.is_empty()).then_some(row.state.as_str()))?;
-    row.keys.iter().try_for_each(|key| arguments.add(key.as_deref()))?;
-    arguments.add(row.doc.as_slice())
 }
 
 fn fill(arguments: &mut SqliteArguments, nulls: usize) -> Result<(), BoundError> {
     (0..nulls).try_for_each(|_| arguments.add(None::<i64>))
 }
 
-fn part<T>(rows: &[T], call: usize) -> &[T] {
-    rows.chunks(MAX_ROWS).nth(call).unwrap_or_default()
+/// The rows that the next call takes.
+fn part<T>(rows: &mut VecDeque<T>) -> impl ExactSizeIterator<Item = T> {
+    let count = rows.len().min(MAX_ROWS);
+    rows.drain(..count)
 }
 
 /// The database's integers are signed; a journal of 2^63 entries is out of reach.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::error::JournalError;
 use super::health::Health;
 use super::open::MakeHeartbeat;
-use super::writer::{Command, Terms};
+use super::writer::Command;
 use super::{CHECKPOINT_FILE, Inner, Journal, Shared, SignedCheckpoint};
 
 /// The least time between two checkpoints.
@@ -90,7 +90,7 @@ impl Inner {
 
     async fn append_heartbeat(&self, make: &MakeHeartbeat) -> Result<(), JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.append(vec![make(self.shared.head().size())], Terms::now(Some(reply))).await?;
+        self.append(vec![make(self.shared.head().size())], Some(reply), None).await?;
         answer.await.map_err(|_| JournalError::Closed)?.map(drop)
     }
 }

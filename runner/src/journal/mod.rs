@@ -47,7 +47,7 @@ mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +55,7 @@ use sqlx::sqlite::SqlitePool;
 use staunch_core::event::Encoded;
 use staunch_core::tlog::{Frontier, MAX_LEAF_BYTES, VerifierKey};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 pub use answers::{MAX_ANSWER_BYTES, REQUESTS_KEPT_FOR, TakenAnswer, TakenRequest};
 pub use data_dir::holder;
@@ -70,7 +71,7 @@ pub use verify::{EpochSeen, MAX_PROBLEMS, Problem, Report, VerifyError, verify, 
 
 use health::{Health, HealthCell};
 use note::NoteSigner;
-use writer::{Append, Command, Terms};
+use writer::{Append, Command, Reply};
 
 /// The longest payload, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
@@ -80,6 +81,9 @@ pub const MAX_CALL_ENTRIES: usize = 4096;
 const QUEUE_CALLS: usize = 4096;
 /// Memory that waiting entries take at most, in KiB.
 const QUEUE_KIB: usize = 64 * 1024;
+/// How long entries are held at most for those that follow from them: longer than a plan takes that reads nothing, and
+/// no longer than anybody would notice.
+const COMPANY_DELAY: Duration = Duration::from_millis(2);
 /// How long those who read have at the end.
 const READERS_LEAVE: Duration = Duration::from_secs(2);
 const RESERVE_FILE: &str = "reserve";
@@ -159,22 +163,62 @@ pub struct SignedCheckpoint {
 
 /// Entries that others follow from, until they are known to be on the disk.
 #[derive(Clone, Debug, Default)]
-pub struct Beginning(Arc<AtomicBool>);
+pub struct Beginning(Arc<BeginningState>);
+
+#[derive(Debug, Default)]
+struct BeginningState {
+    refused: AtomicBool,
+    /// The entries, while they are held for what follows at once.
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    entries: Append,
+    /// See [`Shared::holds`].
+    hold: Arc<()>,
+}
 
 impl Beginning {
     /// Whether they were refused: then nothing that follows from them is in the journal either.
     #[must_use]
     pub fn refused(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.refused.load(Ordering::Acquire)
     }
 
     fn refuse(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.refused.store(true, Ordering::Release);
     }
 
-    /// Whether it is the very same.
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    fn hold(&self, entries: Append, holds: &Arc<()>) {
+        *self.held() = Some(Held { entries, hold: Arc::clone(holds) });
+    }
+
+    /// Sends the entries if they are held: by themselves, or with what follows from them, which goes by itself when
+    /// they are not. What follows and is waited for by nobody is held too. Nobody else sends meanwhile, so that
+    /// everything comes in order.
+    fn send(&self, follows: Option<Append>, send: impl FnOnce(Append)) {
+        let mut held = self.held();
+        let Some(Held { mut entries, hold }) = held.take() else {
+            if let Some(follows) = follows {
+                send(follows);
+            }
+            return;
+        };
+        let waited_for = follows.as_ref().is_none_or(Append::is_waited_for);
+        if let Some(follows) = follows {
+            entries.join(follows);
+        }
+        if waited_for {
+            drop(hold);
+            send(entries);
+        } else {
+            *held = Some(Held { entries, hold });
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,6 +227,7 @@ impl Beginning {
 pub struct Begun {
     beginning: Beginning,
     answer: oneshot::Receiver<Result<u64, JournalError>>,
+    inner: Arc<Inner>,
 }
 
 impl Begun {
@@ -196,8 +241,15 @@ impl Begun {
     ///
     /// # Errors
     /// When they are not, and nothing that follows from them will be.
-    pub async fn durable(self) -> Result<u64, JournalError> {
-        self.answer.await.map_err(|_| JournalError::Closed)?
+    pub async fn durable(mut self) -> Result<u64, JournalError> {
+        let answer = match timeout(COMPANY_DELAY, &mut self.answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.inner.let_go(&self.beginning).await?;
+                self.answer.await
+            }
+        };
+        answer.map_err(|_| JournalError::Closed)?
     }
 }
 
@@ -227,12 +279,19 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     health: HealthCell,
+    /// Everyone who holds entries for what follows at once has a copy.
+    holds: Arc<()>,
     head: Mutex<Frontier>,
     size: watch::Sender<u64>,
     checkpoint: Mutex<SignedCheckpoint>,
 }
 
 impl Shared {
+    /// Whether more entries will come at once.
+    fn expects_more(&self) -> bool {
+        Arc::strong_count(&self.holds) > 1
+    }
+
     fn set_head(&self, frontier: Frontier) {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = frontier;
     }
@@ -265,22 +324,28 @@ impl Journal {
         after: Option<&Beginning>,
     ) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        let terms = Terms { after: after.cloned(), ..Terms::now(Some(reply)) };
-        self.queue(entries, terms).await?;
+        self.queue(entries, Some(reply), after).await?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
     /// Begins to append entries: what follows from them can be made and queued while they are on their way to the
-    /// disk. With `company`, the commit waits a moment for that, so that one wait for the disk does for both.
+    /// disk. With `company` they are held a moment for the first of it that is waited for, so that one wait for the
+    /// disk does for both; somebody has to wait for [`Begun::durable`] then, since that ends the moment.
     ///
     /// # Errors
     /// As [`Journal::commit`], of which those of the disk come with [`Begun::durable`].
     pub async fn begin(&self, entries: Vec<Entry>, company: bool) -> Result<Begun, JournalError> {
+        self.may_append(&entries)?;
         let (reply, answer) = oneshot::channel();
         let beginning = Beginning::default();
-        let terms = Terms { company, begins: Some(beginning.clone()), ..Terms::now(Some(reply)) };
-        self.queue(entries, terms).await?;
-        Ok(Begun { beginning, answer })
+        let mut append = self.inner.with_room(entries, Some(reply)).await?;
+        append.begins = Some(beginning.clone());
+        if company {
+            beginning.hold(append, &self.inner.shared.holds);
+        } else {
+            self.inner.send(append, None).await?;
+        }
+        Ok(Begun { beginning, answer, inner: Arc::clone(&self.inner) })
     }
 
     /// Appends entries that nobody waits for: they ride in the next commit, in order, and are on the disk
@@ -304,8 +369,7 @@ impl Journal {
         if matches!(self.inner.shared.health.get(), Health::Full | Health::Failed) {
             return Err(self.inner.shared.health.unavailable());
         }
-        let terms = Terms { after: after.cloned(), ..Terms::now(None) };
-        self.queue(entries, terms).await
+        self.queue(entries, None, after).await
     }
 
     /// Removes payloads and appends the entries that say so, in one transaction. The leaves and their
@@ -386,16 +450,25 @@ impl Journal {
 
     async fn flush(&self) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.append(Vec::new(), Terms::now(Some(reply))).await?;
+        self.inner.append(Vec::new(), Some(reply), None).await?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    async fn queue(&self, entries: Vec<Entry>, terms: Terms) -> Result<(), JournalError> {
+    async fn queue(
+        &self,
+        entries: Vec<Entry>,
+        reply: Option<Reply<u64>>,
+        after: Option<&Beginning>,
+    ) -> Result<(), JournalError> {
+        self.may_append(&entries)?;
+        self.inner.append(entries, reply, after).await
+    }
+
+    fn may_append(&self, entries: &[Entry]) -> Result<(), JournalError> {
         if self.inner.closing.load(Ordering::Acquire) {
             return Err(JournalError::Closed);
         }
-        self.check(&entries)?;
-        self.inner.append(entries, terms).await
+        self.check(entries)
     }
 
     fn check(&self, entries: &[Entry]) -> Result<(), JournalError> {
@@ -419,12 +492,44 @@ impl Journal {
 }
 
 impl Inner {
-    async fn append(&self, entries: Vec<Entry>, terms: Terms) -> Result<(), JournalError> {
+    async fn append(
+        &self,
+        entries: Vec<Entry>,
+        reply: Option<Reply<u64>>,
+        after: Option<&Beginning>,
+    ) -> Result<(), JournalError> {
+        let append = self.with_room(entries, reply).await?;
+        self.send(append, after).await
+    }
+
+    /// Entries that have their room in memory.
+    async fn with_room(
+        &self,
+        entries: Vec<Entry>,
+        reply: Option<Reply<u64>>,
+    ) -> Result<Append, JournalError> {
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| JournalError::Closed)?;
-        let command = Command::Append(Append { entries, bytes, room, terms });
-        self.queue.send(command).await.map_err(|_| JournalError::Closed)
+        Ok(Append::new(entries, bytes, room, reply))
+    }
+
+    /// Sends entries to the writer, behind those that they follow from.
+    async fn send(&self, entries: Append, after: Option<&Beginning>) -> Result<(), JournalError> {
+        let place = self.queue.reserve().await.map_err(|_| JournalError::Closed)?;
+        let send = |entries| place.send(Command::Append(entries));
+        match after {
+            Some(beginning) => beginning.send(Some(entries.following(beginning)), send),
+            None => send(entries),
+        }
+        Ok(())
+    }
+
+    /// Sends the entries of a beginning, if they are still held.
+    async fn let_go(&self, beginning: &Beginning) -> Result<(), JournalError> {
+        let place = self.queue.reserve().await.map_err(|_| JournalError::Closed)?;
+        beginning.send(None, |entries| place.send(Command::Append(entries)));
+        Ok(())
     }
 
     async fn ask<T>(

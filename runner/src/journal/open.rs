@@ -135,6 +135,7 @@ impl Journal {
         let (queue, commands) = mpsc::channel(QUEUE_CALLS);
         let shared = Arc::new(Shared {
             health,
+            holds: Arc::default(),
             head: Mutex::new(frontier.clone()),
             size: watch::Sender::new(frontier.size()),
             checkpoint: Mutex::new(served),

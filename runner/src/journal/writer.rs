@@ -2,8 +2,8 @@
 //!
 //! It takes whatever is queued, up to a bound, writes it as one transaction and answers the callers after
 //! the commit. While one batch is written the next one gathers, so nothing has to wait for company. But a batch in
-//! which nobody waits for the disk is held back a little, to ride in the next commit, and so is one until what
-//! follows at once from its entries is there too.
+//! which nobody waits for the disk is held back a little, to ride in the next commit, and so is one while more is
+//! known to come at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use super::{Beginning, Entry, Shared, ViewRow};
 
 /// How long entries stay in memory at most that nobody waits for.
 pub(super) const SUBMIT_DELAY: Duration = Duration::from_millis(10);
-/// How long entries wait at most for those that follow from them: longer than a plan takes that reads nothing, and
-/// no longer than anybody would notice.
-pub(super) const COMPANY_DELAY: Duration = Duration::from_micros(500);
+/// How long those wait at most that wait for the disk, when more will come at once: a commit for all costs less than one
+/// for each.
+const GATHER_DELAY: Duration = Duration::from_micros(500);
 /// How often a disk that was full is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// About how long the write-ahead log gets before it is folded and written from its beginning again: long enough that
@@ -40,7 +40,8 @@ const INDEXED_ROW_BYTES: usize = 512;
 /// Rows of views that are searched one by one at most, before their keys are put where they are found at once.
 pub(super) const UNINDEXED_ROWS: usize = 2048;
 
-type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+/// Where a caller waits.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
 /// What the handle asks of the writer.
 #[derive(Debug)]
@@ -63,32 +64,48 @@ pub(super) enum Command {
     Close { reply: Reply<()> },
 }
 
-/// Entries to be appended.
+/// Entries to be appended, in one transaction.
 #[derive(Debug)]
 pub(super) struct Append {
-    pub(super) entries: Vec<Entry>,
-    pub(super) bytes: usize,
-    pub(super) room: OwnedSemaphorePermit,
-    pub(super) terms: Terms,
-}
-
-/// How entries are to be appended.
-#[derive(Debug)]
-pub(super) struct Terms {
-    /// Who waits for them.
-    pub(super) reply: Option<Reply<u64>>,
-    /// Whether more will follow from them at once.
-    pub(super) company: bool,
+    entries: Vec<Entry>,
+    bytes: usize,
+    room: OwnedSemaphorePermit,
+    /// Who waits for them, and where theirs begin.
+    waiting: Vec<(Reply<u64>, usize)>,
     /// What they follow from.
-    pub(super) after: Option<Beginning>,
+    after: Option<Beginning>,
     /// What they are to others.
     pub(super) begins: Option<Beginning>,
 }
 
-impl Terms {
-    /// Without company, and following from nothing.
-    pub(super) fn now(reply: Option<Reply<u64>>) -> Self {
-        Self { reply, company: false, after: None, begins: None }
+impl Append {
+    /// Entries that follow from nothing.
+    pub(super) fn new(
+        entries: Vec<Entry>,
+        bytes: usize,
+        room: OwnedSemaphorePermit,
+        reply: Option<Reply<u64>>,
+    ) -> Self {
+        let waiting = reply.into_iter().map(|reply| (reply, 0)).collect();
+        Self { entries, bytes, room, waiting, after: None, begins: None }
+    }
+
+    pub(super) fn following(self, beginning: &Beginning) -> Self {
+        Self { after: Some(beginning.clone()), ..self }
+    }
+
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes in what follows from these.
+    pub(super) fn join(&mut self, follows: Self) {
+        let Self { entries, bytes, room, waiting, after: _, begins: _ } = follows;
+        let first = self.entries.len();
+        self.waiting.extend(waiting.into_iter().map(|(reply, place)| (reply, first + place)));
+        self.entries.extend(entries);
+        self.bytes += bytes;
+        self.room.merge(room);
     }
 }
 
@@ -116,8 +133,6 @@ struct Gathered {
     bytes: usize,
     /// Until when it may wait for more.
     until: Instant,
-    /// Entries of it from which more will follow at once.
-    expecting: Vec<Beginning>,
     /// Callers, and where their entries begin.
     waiting: Vec<(Reply<u64>, u64)>,
     /// What follows from entries of this batch hangs on these.
@@ -133,7 +148,6 @@ impl Gathered {
             leaves: 0,
             bytes: 0,
             until: Instant::now() + SUBMIT_DELAY,
-            expecting: Vec::new(),
             waiting: Vec::new(),
             beginnings: Vec::new(),
             rooms: Vec::new(),
@@ -146,30 +160,21 @@ impl Gathered {
             || self.leaves + more.entries.len() <= MAX_LEAVES && self.bytes + more.bytes <= MAX_BYTES
     }
 
-    /// Whether nothing more is waited for: somebody waits for the disk and all that was to follow at once is here, or
-    /// the time is over.
-    fn is_due(&self) -> bool {
-        self.rooms.is_empty()
-            || self.expecting.is_empty() && !self.waiting.is_empty()
-            || Instant::now() >= self.until
+    /// Whether nothing more is waited for: somebody waits for the disk and no more comes at once, or the time is over.
+    fn is_due(&self, more: bool) -> bool {
+        self.rooms.is_empty() || !more && !self.waiting.is_empty() || Instant::now() >= self.until
     }
 
     fn push(&mut self, append: Append) {
-        let Append { entries, bytes, room, terms } = append;
+        let Append { entries, bytes, room, waiting, after: _, begins } = append;
         self.leaves += entries.len();
         self.bytes += bytes;
         let first = self.batch.push(entries);
-        match (&terms.begins, &terms.after) {
-            (Some(begins), _) if terms.company => {
-                self.until = self.until.min(Instant::now() + COMPANY_DELAY);
-                self.expecting.push(begins.clone());
-            }
-            // What was to follow is what somebody waits for.
-            (_, Some(after)) if terms.reply.is_some() => self.expecting.retain(|begun| !begun.is(after)),
-            _ => {}
+        if self.waiting.is_empty() && !waiting.is_empty() {
+            self.until = self.until.min(Instant::now() + GATHER_DELAY);
         }
-        self.waiting.extend(terms.reply.map(|reply| (reply, first)));
-        self.beginnings.extend(terms.begins);
+        self.waiting.extend(waiting.into_iter().map(|(reply, place)| (reply, first + place as u64)));
+        self.beginnings.extend(begins);
         self.rooms.push(room);
     }
 }
@@ -218,7 +223,7 @@ impl Writer {
         let mut next = Some(Command::Append(first));
         while let Some(command) = next {
             match command {
-                Command::Append(append) if append.terms.after.as_ref().is_some_and(Beginning::refused) => {
+                Command::Append(append) if append.after.as_ref().is_some_and(Beginning::refused) => {
                     self.refuse(append);
                 }
                 Command::Append(append) if gathered.has_room(&append) => gathered.push(append),
@@ -230,7 +235,7 @@ impl Writer {
             next = match self.queue.try_recv() {
                 Ok(next) => Some(next),
                 // The runtime's timer counts in milliseconds, and would let what is due wait for the next one.
-                Err(_) if gathered.is_due() => None,
+                Err(_) if gathered.is_due(self.shared.expects_more()) => None,
                 Err(_) => timeout_at(gathered.until, self.queue.recv()).await.ok().flatten(),
             };
         }
@@ -242,17 +247,17 @@ impl Writer {
 
     /// Refuses entries that follow from others that are not in the journal.
     fn refuse(&self, append: Append) {
-        append.terms.begins.iter().for_each(Beginning::refuse);
-        if let Some(reply) = append.terms.reply {
+        append.begins.iter().for_each(Beginning::refuse);
+        for (reply, _) in append.waiting {
             let message = "what these entries follow from could not be written".to_owned();
             answer(reply, Err(JournalError::Unavailable(message)));
         }
     }
 
     async fn finish(&mut self, gathered: Gathered) {
-        let Gathered { batch, bytes, waiting, beginnings, .. } = gathered;
+        let Gathered { mut batch, bytes, waiting, beginnings, .. } = gathered;
         let batch_views = batch.views();
-        let written = self.write(&batch).await;
+        let written = self.write(&mut batch).await;
         if written.is_ok() {
             self.advance(batch.frontier);
         } else {
@@ -290,7 +295,7 @@ impl Writer {
     }
 
     /// Writes a batch, on a full disk a second time in the space of the reserve.
-    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), Trouble> {
         let health = self.shared.health.get();
         if matches!(health, Health::Full | Health::Failed) {
             return Err(if health == Health::Full { Trouble::Full } else { Trouble::Fatal });
@@ -404,7 +409,7 @@ impl Writer {
                 self.settle(done.map(drop), reply).await;
             }
             Command::AddRebuilt { rows, reply } => {
-                let done = self.add_rebuilt(&rows).await;
+                let done = self.add_rebuilt(rows).await;
                 self.settle(done, reply).await;
             }
             Command::SwapRebuilt { size, reply } => {
@@ -421,7 +426,7 @@ impl Writer {
             }
             Command::Append(append) => {
                 debug_assert!(false, "appends are gathered into batches");
-                append.terms.reply.into_iter().for_each(|reply| answer(reply, Err(JournalError::Closed)));
+                append.waiting.into_iter().for_each(|(reply, _)| answer(reply, Err(JournalError::Closed)));
             }
             Command::Close { reply } => answer(reply, Ok(())),
         }
@@ -442,9 +447,9 @@ impl Writer {
         }
     }
 
-    async fn add_rebuilt(&mut self, rows: &[ViewRow]) -> Result<(), sqlx::Error> {
-        let arguments = view_arguments(rows)?;
-        let query = sqlx::query_with(sql::rebuilt_views(rows.len()), arguments);
+    async fn add_rebuilt(&mut self, rows: Vec<ViewRow>) -> Result<(), sqlx::Error> {
+        let text = sql::rebuilt_views(rows.len());
+        let query = sqlx::query_with(text, view_arguments(rows)?);
         query.execute(&mut self.connection).await.map(drop)
     }
 

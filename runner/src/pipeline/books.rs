@@ -21,7 +21,7 @@ use super::shared::{ROWS_AT_ONCE, Rules, Shared};
 use super::standings;
 use super::views::Action;
 use super::{ReadError, RecordError, next_page, views};
-use crate::journal::ViewQuery;
+use crate::journal::{Beginning, ViewQuery};
 
 /// The most runs that are read back of those that are over.
 const MOST_ACTIONS: usize = 100_000;
@@ -90,11 +90,12 @@ impl Books {
 
 impl Shared {
     /// Lets a run that is about to be permitted take its part of everything that is counted: nothing is asked
-    /// later. See [`Limits::give_back`].
+    /// later. See [`Limits::give_back`]. `after`: the run's beginning, where it may not be on the disk yet.
     pub(super) async fn take_part(
         &self,
         run: &Run,
         approved: bool,
+        after: Option<&Beginning>,
     ) -> Result<Result<(), Blocked>, RecordError> {
         if run.drill.is_some() {
             return Ok(self.ask_for_drill(run, approved));
@@ -117,7 +118,7 @@ impl Shared {
         };
         if !changes.is_empty() {
             let lines = changes.into_iter().map(|change| change.line(&self.scribe, Some(run)));
-            self.scribe.submit(lines.collect()).await?;
+            self.scribe.submit_after(lines.collect(), after).await?;
         }
         Ok(Ok(()))
     }

@@ -280,7 +280,7 @@ async fn act_alone(
         Ok(permit) => permit,
         Err(reason) => return Ok(Err(Stopped::Refused(reason))),
     };
-    match shared.take_part(run, false).await? {
+    match shared.take_part(run, false, live.beginning()).await? {
         Ok(()) => {}
         Err(Blocked::Asks(question)) => {
             decisions.push(question);
@@ -500,7 +500,7 @@ async fn cross(shared: &Arc<Shared>, live: &Arc<LiveRun>) -> Result<Crossed, Int
         return Ok(Crossed::Over);
     }
     let run = live.snapshot().await;
-    match shared.take_part(&run, true).await? {
+    match shared.take_part(&run, true, live.beginning()).await? {
         Ok(()) => {}
         Err(Blocked::Full(_)) => return Ok(Crossed::Full),
         Err(Blocked::Refused(refusal) | Blocked::Asks(refusal)) => {
@@ -550,7 +550,7 @@ async fn go_on(shared: &Arc<Shared>, live: &Arc<LiveRun>, resends: &[Resend]) ->
         Ok(permit) => {
             let run = live.snapshot().await;
             // Its storm, if there was one, was asked about when it was first permitted.
-            let part = shared.take_part(&run, true).await?;
+            let part = shared.take_part(&run, true, live.beginning()).await?;
             if let Err(Blocked::Refused(refusal) | Blocked::Asks(refusal) | Blocked::Full(refusal)) = part {
                 live.record(vec![given_up(refusal.reason(), None, None)], Wait::Durable).await?;
                 return Ok(Acted::Done);

@@ -181,6 +181,11 @@ impl LiveRun {
         Ok(())
     }
 
+    /// Its first entry, where that may not be on the disk yet.
+    pub(super) fn beginning(&self) -> Option<&Beginning> {
+        self.beginning.as_ref()
+    }
+
     /// Whether its beginning could not be written: then it is in no journal, and nobody was told of it.
     #[must_use]
     pub fn never_was(&self) -> bool {

@@ -258,7 +258,7 @@ impl World {
     /// Takes a run's part of all that is counted, and writes its permit down; whether it got one.
     fn permit(&self, number: u64, approved: bool) -> Result<(), Code> {
         let run = self.run(number);
-        match self.runtime.block_on(self.pipeline().0.take_part(&run, approved)).unwrap() {
+        match self.runtime.block_on(self.pipeline().0.take_part(&run, approved, None)).unwrap() {
             Ok(()) => {
                 let leaf = event::RunPermitted { plan: run.plan.unwrap(), approved };
                 self.tell(number, vec![Fact::RunPermitted(leaf, Outside::Kept(payload::RunPermitted {}))]);

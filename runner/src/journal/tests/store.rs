@@ -41,12 +41,26 @@ async fn submitted_entries_come_before_a_later_commit() {
 async fn what_follows_at_once_shares_the_commit() {
     let place = Place::new();
     let journal = place.open().await;
+    let mut growth = journal.growth();
     let begun = journal.begin(vec![plain(0)], true).await.unwrap();
     journal.submit_after(vec![plain(1)], Some(&begun.beginning())).await.unwrap();
-    assert_eq!(journal.commit_after(vec![plain(2)], Some(&begun.beginning())).await.unwrap(), 2);
+    // Nobody waits for them yet: others do not either, and come first.
+    assert_eq!(journal.commit(vec![plain(9)]).await.unwrap(), 0);
+    assert_eq!(*growth.borrow_and_update(), 1);
+    assert_eq!(journal.commit_after(vec![plain(2)], Some(&begun.beginning())).await.unwrap(), 3);
+    assert_eq!(*growth.borrow_and_update(), 4, "one transaction");
+    assert_eq!(begun.durable().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_nothing_follows_from_goes_by_itself() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let begun = journal.begin(vec![plain(0)], true).await.unwrap();
+    journal.submit_after(vec![plain(1)], Some(&begun.beginning())).await.unwrap();
+    let beginning = begun.beginning();
     assert_eq!(begun.durable().await.unwrap(), 0);
-    let alone = journal.begin(vec![plain(3)], true).await.unwrap();
-    assert_eq!(alone.durable().await.unwrap(), 3);
+    assert_eq!(journal.commit_after(vec![plain(2)], Some(&beginning)).await.unwrap(), 2);
 }
 
 #[tokio::test]
