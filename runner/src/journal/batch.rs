@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use staunch_core::tlog::{Frontier, Hash, Subtree, TILE_HEIGHT, leaf_hash};
 
 use super::segment::{self, Segment};
-use super::sql::{self, BatchTexts, MAX_ROWS, Shape, VIEW_COLUMNS};
+use super::sql::{self, BatchTexts, MAX_ROWS, Shape, TABLE_COUNT, VIEW_COLUMNS};
 use super::{Entry, JournalError, ViewRow};
 
 /// The most leaves in one transaction, unless one call brings more.
@@ -94,7 +94,7 @@ impl Batch {
         self.shrink(connection).await?;
         for ((kind, id), row) in self.views.iter().filter(|_| !self.removed.is_empty()) {
             let [k1, k2, k3] = &row.keys;
-            let keys = sqlx::query(sql::set_keys()).bind(*kind).bind(id).bind(k1).bind(k2).bind(k3);
+            let keys = sqlx::query(sql::set_keys(kind)).bind(*kind).bind(id).bind(k1).bind(k2).bind(k3);
             keys.execute(&mut *connection).await?;
         }
         sqlx::query(sql::COMMIT).execute(connection).await.map(drop)
@@ -130,10 +130,10 @@ impl Batch {
         }
         let views =
             if self.removed.is_empty() { std::mem::take(&mut self.views) } else { self.views.clone() };
-        let mut views: Vec<ViewRow> = views.into_iter().map(|((_, id), row)| ViewRow { id, ..row }).collect();
-        // Rows that fit on a page together stand on one: some of them change before long.
-        views.sort_by_key(|row| row.doc.len());
-        rows.views = views.into();
+        for ((kind, id), row) in views {
+            let table = rows.views.get_mut(sql::place_of(kind)).expect("every kind has a table");
+            table.push_back(ViewRow { id, ..row });
+        }
         rows
     }
 }
@@ -147,14 +147,16 @@ struct Rows {
     payloads: VecDeque<(i64, Vec<u8>)>,
     /// Run, index of the segment's first entry, the run's places in it.
     runs: VecDeque<(String, i64, Vec<u8>)>,
-    views: VecDeque<ViewRow>,
+    /// By the place of their table.
+    views: [VecDeque<ViewRow>; TABLE_COUNT],
 }
 
 impl Rows {
     /// The calls: the first begins the transaction, the last commits it if it is `alone`.
     fn calls(mut self, alone: bool) -> Result<Vec<(Shape, SqliteArguments)>, sqlx::Error> {
-        let most = [self.segments.len(), self.payloads.len(), self.runs.len(), self.views.len()];
-        let count = most.into_iter().max().unwrap_or(0).div_ceil(MAX_ROWS).max(1);
+        let most = self.views.iter().map(VecDeque::len).max().unwrap_or(0);
+        let most = most.max(self.segments.len()).max(self.payloads.len()).max(self.runs.len());
+        let count = most.div_ceil(MAX_ROWS).max(1);
         let calls = (0..count).map(|call| {
             let (mut shape, arguments) = self.call().map_err(sqlx::Error::Encode)?;
             shape.begin = call == 0;
@@ -169,10 +171,12 @@ impl Rows {
         let segments = part(&mut self.segments);
         let payloads = part(&mut self.payloads);
         let runs = part(&mut self.runs);
-        let views = part(&mut self.views);
-        let shape = Shape::holding(segments.len(), payloads.len(), runs.len(), views.len());
+        let views = self.views.each_mut().map(part);
+        let view_rows = views.each_ref().map(ExactSizeIterator::len);
+        let shape = Shape::holding(segments.len(), payloads.len(), runs.len(), view_rows);
         let mut arguments = SqliteArguments::default();
-        let count = (shape.segments + shape.payloads) * 2 + shape.runs * 3 + shape.views * VIEW_COLUMNS;
+        let views_count = shape.views.iter().sum::<usize>() * VIEW_COLUMNS;
+        let count = (shape.segments + shape.payloads) * 2 + shape.runs * 3 + views_count;
         arguments.reserve(count, 0);
         for (rows, length) in [(segments, shape.segments), (payloads, shape.payloads)] {
             let missing = length - rows.len();
@@ -189,7 +193,9 @@ impl Rows {
             arguments.add(places)?;
         }
         fill(&mut arguments, missing * 3)?;
-        add_views(&mut arguments, views, shape.views)?;
+        for (rows, length) in views.into_iter().zip(shape.views) {
+            add_views(&mut arguments, rows, length)?;
+        }
         Ok((shape, arguments))
     }
 }
@@ -203,7 +209,7 @@ type BoundError = sqlx::error::BoxDynError;
 /// The arguments of up to [`MAX_ROWS`] views, as [`sql::rebuilt_views`] takes them.
 pub(super) fn view_arguments(rows: Vec<ViewRow>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    let length = Shape::holding(0, 0, 0, rows.len()).views;
+    let length = sql::round(rows.len());
     add_views(&mut arguments, rows.into_iter(), length).map_err(sqlx::Error::Encode)?;
     Ok(arguments)
 }

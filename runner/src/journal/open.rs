@@ -228,7 +228,7 @@ pub(super) async fn prepare_schema(
                 put.execute(&mut *connection).await.map_err(failed())?;
             }
             Some(found) if found == expected => {}
-            Some(found) if key == "schema" && found == sql::SCHEMA_BEFORE => {
+            Some(found) if key == "schema" && sql::SCHEMAS_BEFORE.contains(&found.as_str()) => {
                 tracing::info!("bringing the journal's tables up to date");
                 sqlx::raw_sql(sql::UPGRADE).execute(&mut *connection).await.map_err(failed())?;
             }

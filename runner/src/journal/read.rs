@@ -176,7 +176,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn view(&self, kind: &'static str, id: &str) -> Result<Option<ViewRow>, JournalError> {
-        let query = sqlx::query_as(sql::VIEW).bind(kind).bind(id);
+        let query = sqlx::query_as(sql::view(kind)).bind(kind).bind(id);
         let mut reader = self.reader().await?;
         let row: Result<Option<ViewColumns>, _> = query.fetch_optional(&mut *reader).await;
         give_back(reader).await;
@@ -197,7 +197,7 @@ impl Journal {
             after: query.after.is_some(),
             newest_first: query.newest_first,
         };
-        let mut listing = sqlx::query_as(listing.text()).bind(query.kind).bind(&query.state);
+        let mut listing = sqlx::query_as(listing.text(query.kind)).bind(query.kind).bind(&query.state);
         for key in &query.keys {
             listing = listing.bind(key);
         }
@@ -215,7 +215,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn count_views(&self, kind: &'static str, state: &str) -> Result<u64, JournalError> {
-        let query = sqlx::query_scalar(sql::VIEW_COUNT).bind(kind).bind(state);
+        let query = sqlx::query_scalar(sql::view_count(kind)).bind(kind).bind(state);
         let count: i64 =
             query.fetch_one(&self.inner.pool).await.map_err(JournalError::database("count a view"))?;
         Ok(count.unsigned_abs())

@@ -12,24 +12,86 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 /// Counts up when an older program could no longer read the tables.
-pub(super) const SCHEMA_VERSION: &str = "3";
-/// The version before, which is brought up to date by [`UPGRADE`].
-pub(super) const SCHEMA_BEFORE: &str = "2";
+pub(super) const SCHEMA_VERSION: &str = "4";
+/// The versions before, which are brought up to date by [`UPGRADE`].
+pub(super) const SCHEMAS_BEFORE: [&str; 2] = ["2", "3"];
+
+/// The tables of the views' rows, each with the kind that it is for; the first is for all others. Every run makes rows
+/// of these kinds: in tables of their own they go in at the end, as does what finds them. In one table for all they
+/// would go in amid the others', whose pages are split and levelled for that with every commit.
+const TABLES: [(&str, &str); TABLE_COUNT] =
+    [("views", ""), ("view_runs", "run"), ("view_alerts", "alert"), ("view_actions", "action")];
+/// How many there are.
+pub(super) const TABLE_COUNT: usize = 4;
+
+/// The place among the tables of the one that holds the rows of a kind.
+pub(super) fn place_of(kind: &str) -> usize {
+    TABLES.iter().position(|(_, of)| *of == kind).unwrap_or(0)
+}
+
+fn table_of(kind: &str) -> &'static str {
+    TABLES.get(place_of(kind)).map_or("views", |(table, _)| table)
+}
+
+/// A table of views' rows.
+macro_rules! table_of_views {
+    ($name:literal) => {
+        concat!(
+            "CREATE TABLE ",
+            $name,
+            " (
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
+    );
+    CREATE INDEX ",
+            $name,
+            "_state ON ",
+            $name,
+            " (kind, state, id) WHERE state IS NOT NULL;
+    "
+        )
+    };
+}
 
 /// The tables of the views, and what finds their rows.
 macro_rules! tables_of_views {
     () => {
-        "
-    CREATE TABLE views (
-        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
-        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
-    );
-    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
-    CREATE TABLE view_keys (
+        concat!(
+            table_of_views!("views"),
+            table_of_views!("view_runs"),
+            table_of_views!("view_alerts"),
+            table_of_views!("view_actions"),
+            "CREATE TABLE view_keys (
         kind TEXT NOT NULL, place INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (kind, place, value, id)
     ) WITHOUT ROWID;
 "
+        )
+    };
+}
+
+/// Puts all rows of one table into those that hold their kinds.
+macro_rules! take_views_from {
+    ($name:literal) => {
+        concat!(
+            "INSERT INTO view_runs (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM ",
+            $name,
+            " WHERE kind = 'run' ORDER BY id;
+    INSERT INTO view_alerts (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM ",
+            $name,
+            " WHERE kind = 'alert' ORDER BY id;
+    INSERT INTO view_actions (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM ",
+            $name,
+            " WHERE kind = 'action' ORDER BY id;
+    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM ",
+            $name,
+            " WHERE kind NOT IN ('run', 'alert', 'action') ORDER BY kind, id;
+    "
+        )
     };
 }
 
@@ -37,7 +99,7 @@ macro_rules! tables_of_views {
 ///
 /// The keys of a view's row are looked up in `view_keys`, where they are put for many rows at once ([`index_keys`]):
 /// most of them are spread all over that table, and a page for each would cost a commit more than all the rest of it.
-/// Rows after the last one that was, by `n`, are searched as they are; `meta` says which that is.
+/// Rows after the last one of a table that was, by `n`, are searched as they are; `meta` says which that is.
 ///
 /// SQLite: the triggers' bodies, `WITHOUT ROWID`, `INTEGER PRIMARY KEY` (`BIGINT` elsewhere) and `BLOB` (`BYTEA`).
 /// Whether a statement keeps copies of the pages that it changes, lest it fail half-way, follows from its constraints:
@@ -83,19 +145,19 @@ pub(super) const SCHEMA: &str = concat!(
 "
 );
 
-/// Brings a journal of the version before up to date. SQLite: dropping a table drops its other indexes.
+/// Brings a journal of a version before up to date. SQLite: dropping a table drops its other indexes.
 pub(super) const UPGRADE: &str = concat!(
     "
     BEGIN IMMEDIATE;
     ALTER TABLE views RENAME TO views_before;
     DROP INDEX views_state;
-",
+    DROP TABLE IF EXISTS view_keys;
+    ",
     tables_of_views!(),
-    "
-    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM views_before ORDER BY kind, id;
-    DROP TABLE views_before;
-    UPDATE meta SET value = '3' WHERE key = 'schema';
+    take_views_from!("views_before"),
+    "DROP TABLE views_before;
+    DELETE FROM meta WHERE key = 'indexed';
+    UPDATE meta SET value = '4' WHERE key = 'schema';
     COMMIT;
 "
 );
@@ -174,15 +236,28 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
-pub(super) const VIEW: &str = "SELECT id, state, k1, k2, k3, doc FROM views WHERE kind = ? AND id = ?";
-pub(super) const VIEW_COUNT: &str = "SELECT count(*) FROM views WHERE kind = ? AND state = ?";
+/// One row.
+pub(super) fn view(kind: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "SELECT id, state, k1, k2, k3, doc FROM {} WHERE kind = ? AND id = ?",
+        table_of(kind)
+    ))
+}
 
-/// The last row whose keys are in `view_keys`.
-const INDEXED: &str = "(SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'indexed')";
+/// How many rows are in a state.
+pub(super) fn view_count(kind: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("SELECT count(*) FROM {} WHERE kind = ? AND state = ?", table_of(kind)))
+}
 
-/// How many rows have come since.
+/// The last row of a table whose keys are in `view_keys`.
+fn indexed(table: &str) -> String {
+    format!("(SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'indexed {table}')")
+}
+
+/// How many rows have come since, in all tables.
 pub(super) fn unindexed() -> AssertSqlSafe<String> {
-    AssertSqlSafe(format!("SELECT coalesce(max(n), 0) - {INDEXED} FROM views"))
+    let of = |(table, _)| format!("(SELECT coalesce(max(n), 0) - {} FROM {table})", indexed(table));
+    AssertSqlSafe(format!("SELECT {}", TABLES.map(of).join(" + ")))
 }
 
 /// The three keys of the rows that satisfy a condition, as rows of `view_keys`.
@@ -199,47 +274,59 @@ fn keys_of(source: &str, condition: &str) -> String {
 /// Puts the keys of all rows into `view_keys` that are not there yet, in its order: so each of its pages is changed
 /// once.
 pub(super) fn index_keys() -> AssertSqlSafe<String> {
-    let keys = keys_of("views NOT INDEXED", &format!("n > {INDEXED}"));
-    AssertSqlSafe(format!(
-        "BEGIN IMMEDIATE;
-        INSERT INTO view_keys (kind, place, value, id)
-            SELECT kind, place, value, id FROM ({keys}) AS fresh ORDER BY kind, place, value, id;
-        INSERT INTO meta (key, value) SELECT 'indexed', coalesce(max(n), 0) FROM views WHERE true
-            ON CONFLICT (key) DO UPDATE SET value = excluded.value;
-        COMMIT"
-    ))
+    let of = |(table, _)| {
+        let keys = keys_of(&format!("{table} NOT INDEXED"), &format!("n > {}", indexed(table)));
+        format!(
+            "INSERT INTO view_keys (kind, place, value, id)
+                SELECT kind, place, value, id FROM ({keys}) AS fresh ORDER BY kind, place, value, id;
+            INSERT INTO meta (key, value) SELECT 'indexed {table}', coalesce(max(n), 0) FROM {table} WHERE true
+                ON CONFLICT (key) DO UPDATE SET value = excluded.value;"
+        )
+    };
+    AssertSqlSafe(format!("BEGIN IMMEDIATE; {} COMMIT", TABLES.map(of).join(" ")))
 }
 
 /// Sets the keys of a row, kind and id of which are the first two arguments: what was known of the old ones goes.
-pub(super) fn set_keys() -> AssertSqlSafe<String> {
-    let row = "kind = ?1 AND id = ?2";
-    let keys = keys_of("views", &format!("{row} AND n <= {INDEXED}"));
+pub(super) fn set_keys(kind: &str) -> AssertSqlSafe<String> {
+    let (row, table) = ("kind = ?1 AND id = ?2", table_of(kind));
+    let keys = keys_of(table, &format!("{row} AND n <= {}", indexed(table)));
     AssertSqlSafe(format!(
         "DELETE FROM view_keys WHERE {row} AND place IN (1, 2, 3) AND value IN (
-            SELECT k1 FROM views WHERE {row} UNION ALL SELECT k2 FROM views WHERE {row}
-            UNION ALL SELECT k3 FROM views WHERE {row});
-        UPDATE views SET k1 = ?3, k2 = ?4, k3 = ?5 WHERE {row};
+            SELECT k1 FROM {table} WHERE {row} UNION ALL SELECT k2 FROM {table} WHERE {row}
+            UNION ALL SELECT k3 FROM {table} WHERE {row});
+        UPDATE {table} SET k1 = ?3, k2 = ?4, k3 = ?5 WHERE {row};
         INSERT INTO view_keys (kind, place, value, id) {keys}"
     ))
 }
 
 pub(super) const CLEAR_REBUILT: &str = "DELETE FROM views_rebuilt";
 pub(super) const DIFFERENCES: &str = "
+    WITH held AS (
+        SELECT kind, id, state, k1, k2, k3, doc FROM views
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_runs
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_alerts
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_actions
+    )
     SELECT DISTINCT kind, id FROM (
-        SELECT * FROM (SELECT kind, id, state, k1, k2, k3, doc FROM views
+        SELECT * FROM (SELECT * FROM held
             EXCEPT SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt) AS lost
         UNION ALL
         SELECT * FROM (SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt
-            EXCEPT SELECT kind, id, state, k1, k2, k3, doc FROM views) AS gained
+            EXCEPT SELECT * FROM held) AS gained
     ) AS differing ORDER BY kind, id LIMIT ?";
-pub(super) const SWAP_REBUILT: &str = "BEGIN IMMEDIATE;
+pub(super) const SWAP_REBUILT: &str = concat!(
+    "BEGIN IMMEDIATE;
     DELETE FROM views;
+    DELETE FROM view_runs;
+    DELETE FROM view_alerts;
+    DELETE FROM view_actions;
     DELETE FROM view_keys;
-    DELETE FROM meta WHERE key = 'indexed';
-    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM views_rebuilt ORDER BY kind, id;
-    DELETE FROM views_rebuilt;
-    COMMIT";
+    DELETE FROM meta WHERE key LIKE 'indexed %';
+    ",
+    take_views_from!("views_rebuilt"),
+    "DELETE FROM views_rebuilt;
+    COMMIT"
+);
 
 /// Which rows of a kind a listing wants.
 #[derive(Clone, Copy, Debug)]
@@ -258,11 +345,12 @@ pub(super) struct Listing {
 
 impl Listing {
     /// The text. Its arguments, which are all to be given, are kind, state, three keys, id and limit.
-    pub(super) fn text(self) -> AssertSqlSafe<String> {
+    pub(super) fn text(self, kind: &str) -> AssertSqlSafe<String> {
+        let table = table_of(kind);
         let order = if self.newest_first { "DESC" } else { "ASC" };
         // The last key that is asked for is mostly the one that the fewest rows have.
         let rows = match self.keys.iter().rposition(|wanted| *wanted) {
-            None => self.rows("views AS v", "v.kind = ?1", "v.id"),
+            None => self.rows(&format!("{table} AS v"), "v.kind = ?1", "v.id"),
             Some(place) => {
                 let found = format!(
                     "found.kind = ?1 AND found.place = {} AND found.value = ?{}
@@ -270,11 +358,11 @@ impl Listing {
                     place + 1,
                     place + 3
                 );
-                let fresh = format!("v.n > {INDEXED} AND v.kind = ?1");
+                let fresh = format!("v.n > {} AND v.kind = ?1", indexed(table));
                 format!(
                     "SELECT id, state, k1, k2, k3, doc FROM ({} UNION ALL {}) AS listed",
-                    self.rows("view_keys AS found CROSS JOIN views AS v", &found, "found.id"),
-                    self.rows("views AS v NOT INDEXED", &fresh, "v.id"),
+                    self.rows(&format!("view_keys AS found CROSS JOIN {table} AS v"), &found, "found.id"),
+                    self.rows(&format!("{table} AS v NOT INDEXED"), &fresh, "v.id"),
                 )
             }
         };
@@ -318,22 +406,32 @@ pub(super) struct Shape {
     pub(super) segments: usize,
     pub(super) payloads: usize,
     pub(super) runs: usize,
-    pub(super) views: usize,
+    /// By the place of their table.
+    pub(super) views: [usize; TABLE_COUNT],
 }
 
 impl Shape {
     /// The smallest shape that holds these rows, each at most [`MAX_ROWS`].
-    pub(super) fn holding(segments: usize, payloads: usize, runs: usize, views: usize) -> Self {
-        let round = |rows| LENGTHS.into_iter().find(|length| *length >= rows).unwrap_or(MAX_ROWS);
+    pub(super) fn holding(
+        segments: usize,
+        payloads: usize,
+        runs: usize,
+        views: [usize; TABLE_COUNT],
+    ) -> Self {
         Self {
             begin: false,
             commit: false,
             segments: round(segments),
             payloads: round(payloads),
             runs: round(runs),
-            views: round(views),
+            views: views.map(round),
         }
     }
+}
+
+/// The shortest insert that takes these rows, at most [`MAX_ROWS`].
+pub(super) fn round(rows: usize) -> usize {
+    LENGTHS.into_iter().find(|length| *length >= rows).unwrap_or(MAX_ROWS)
 }
 
 /// The texts of the calls that were used so far: at most one for each [`Shape`].
@@ -356,33 +454,31 @@ fn batch(shape: Shape) -> String {
     insert(&mut sql, "segments (first, leaves)", shape.segments, 2);
     insert(&mut sql, "payloads (first, bytes)", shape.payloads, 2);
     insert(&mut sql, "runs (run, first, places)", shape.runs, 3);
-    upsert_views(&mut sql, "views", shape.views);
+    for ((table, _), rows) in TABLES.into_iter().zip(shape.views) {
+        if rows > 0 {
+            upsert_views(&mut sql, table, rows);
+            sql.push(';');
+        }
+    }
     if shape.commit {
         sql.push_str(COMMIT);
     }
     sql
 }
 
-/// The insert of up to `rows` rows into the table that a rebuild fills.
+/// The insert of up to `rows` rows into the table that a rebuild fills: it has no index, and takes all of a row.
 pub(super) fn rebuilt_views(rows: usize) -> AssertSqlSafe<String> {
     let mut sql = String::with_capacity(4096);
-    upsert_views(&mut sql, "views_rebuilt", Shape::holding(0, 0, 0, rows).views);
+    upsert_views(&mut sql, "views_rebuilt", round(rows));
+    sql.push_str(", k1 = excluded.k1, k2 = excluded.k2, k3 = excluded.k3");
     AssertSqlSafe(sql)
 }
 
 /// State and document change often, the keys only when an erasure removes the text that they are made of. So the
-/// upsert leaves the keys alone, and an erasure sets them by [`set_keys`]. The table of a rebuild has no index, and takes
-/// all of a row.
+/// upsert leaves the keys alone, and an erasure sets them by [`set_keys`].
 fn upsert_views(sql: &mut String, table: &'static str, rows: usize) {
-    if rows == 0 {
-        return;
-    }
     insert_rows(sql, &format!("{table} (kind, id, state, k1, k2, k3, doc)"), rows, VIEW_COLUMNS);
     sql.push_str(" ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, doc = excluded.doc");
-    if table != "views" {
-        sql.push_str(", k1 = excluded.k1, k2 = excluded.k2, k3 = excluded.k3");
-    }
-    sql.push(';');
 }
 
 /// PostgreSQL will want the types of the parameters (`unnest` over arrays does it with one text).

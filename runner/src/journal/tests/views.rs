@@ -76,7 +76,7 @@ fn keyed(number: usize, state: &str) -> ViewRow {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write(Vec<(usize, &'static str)>),
+    Write(Vec<(&'static str, usize, &'static str)>),
     /// The keys of all rows are in their table afterwards.
     Reopen,
     List(ViewQuery),
@@ -84,23 +84,29 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let state = || prop::sample::select(vec!["", "open", "ended"]);
+    // One with a table of its own, one beside others.
+    let kind = || prop::sample::select(vec!["run", "halt"]);
     let key = |most: usize| prop::option::weighted(0.4, (1..most).prop_map(|key| key.to_string()));
     let after = prop::option::of((0..60_usize).prop_map(|number| ViewCursor { id: format!("r{number:03}") }));
-    let query = (prop::option::of(state()), (key(4), key(7), key(6)), after, 1..20_u32, any::<bool>());
-    let query = query.prop_map(|(state, (k1, k2, k3), after, limit, newest_first)| {
+    let query =
+        (kind(), prop::option::of(state()), (key(4), key(7), key(6)), after, 1..20_u32, any::<bool>());
+    let query = query.prop_map(|(kind, state, (k1, k2, k3), after, limit, newest_first)| {
         let state = state.map(str::to_owned);
-        Step::List(ViewQuery { kind: "run", state, keys: [k1, k2, k3], after, limit, newest_first })
+        Step::List(ViewQuery { kind, state, keys: [k1, k2, k3], after, limit, newest_first })
     });
     prop_oneof![
-        3 => prop::collection::vec((0..60_usize, state()), 1..12).prop_map(Step::Write),
+        3 => prop::collection::vec((kind(), 0..60_usize, state()), 1..12).prop_map(Step::Write),
         1 => Just(Step::Reopen),
         6 => query,
     ]
 }
 
 /// What a query finds among all rows.
-fn found(rows: &BTreeMap<String, ViewRow>, query: &ViewQuery) -> Vec<ViewRow> {
+fn found(rows: &BTreeMap<(&'static str, String), ViewRow>, query: &ViewQuery) -> Vec<ViewRow> {
     let fits = |row: &&ViewRow| {
+        if row.kind != query.kind {
+            return false;
+        }
         let keys = query.keys.iter().zip(&row.keys);
         let behind = query.after.as_ref().is_none_or(|after| match query.newest_first {
             true => row.id < after.id,
@@ -127,9 +133,10 @@ proptest! {
             for (number, step) in (0..).zip(steps) {
                 match step {
                     Step::Write(written) => {
-                        let written = written.into_iter().map(|(number, state)| keyed(number, state));
+                        let written = written.into_iter();
+                        let written = written.map(|(kind, number, state)| ViewRow { kind, ..keyed(number, state) });
                         let written: Vec<ViewRow> = written.collect();
-                        rows.extend(written.iter().map(|row| (row.id.clone(), row.clone())));
+                        rows.extend(written.iter().map(|row| ((row.kind, row.id.clone()), row.clone())));
                         journal.commit(vec![with_views(number, written)]).await.unwrap();
                     }
                     Step::Reopen => {
@@ -204,35 +211,65 @@ async fn an_erasure_takes_keys_out_of_their_table() {
     assert_eq!(left, 1);
 }
 
+/// Turns the tables of the views back into those of version 3.
+const BACK_TO_3: &str = "BEGIN;
+    CREATE TABLE old (
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB, UNIQUE (kind, id)
+    );
+    INSERT INTO old (kind, id, state, k1, k2, k3, doc)
+        SELECT kind, id, state, k1, k2, k3, doc FROM views
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_runs
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_alerts
+        UNION ALL SELECT kind, id, state, k1, k2, k3, doc FROM view_actions;
+    DROP TABLE views; DROP TABLE view_runs; DROP TABLE view_alerts; DROP TABLE view_actions;
+    ALTER TABLE old RENAME TO views;
+    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+    DELETE FROM meta WHERE key LIKE 'indexed %';
+    INSERT INTO meta (key, value) SELECT 'indexed', max(n) FROM views;
+    UPDATE meta SET value = '3' WHERE key = 'schema';
+    COMMIT";
+
+/// And those of version 3 into those of version 2.
+const BACK_TO_2: &str = "BEGIN;
+    CREATE TABLE old (
+        kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
+        k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
+    );
+    INSERT INTO old SELECT kind, id, state, k1, k2, k3, doc FROM views;
+    DROP TABLE views; DROP TABLE view_keys; ALTER TABLE old RENAME TO views;
+    CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
+    CREATE INDEX views_k1 ON views (kind, k1, id) WHERE k1 IS NOT NULL;
+    UPDATE meta SET value = '2' WHERE key = 'schema'; DELETE FROM meta WHERE key = 'indexed';
+    COMMIT";
+
 #[tokio::test]
-async fn a_journal_of_the_version_before_is_brought_up_to_date() {
-    let place = Place::new();
-    let journal = place.open().await;
-    let rows: Vec<ViewRow> = (0..30).map(|number| keyed(number, "open")).collect();
-    journal.commit(vec![with_views(0, rows.clone())]).await.unwrap();
-    journal.shutdown().await;
-    let back = "BEGIN;
-        CREATE TABLE old (
-            kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
-            k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
-        );
-        INSERT INTO old SELECT kind, id, state, k1, k2, k3, doc FROM views;
-        DROP TABLE views; DROP TABLE view_keys; ALTER TABLE old RENAME TO views;
-        CREATE INDEX views_state ON views (kind, state, id) WHERE state IS NOT NULL;
-        CREATE INDEX views_k1 ON views (kind, k1, id) WHERE k1 IS NOT NULL;
-        UPDATE meta SET value = '2' WHERE key = 'schema'; DELETE FROM meta WHERE key = 'indexed';
-        COMMIT";
-    let mut raw = raw(&place).await;
-    sqlx::raw_sql(back).execute(&mut raw).await.unwrap();
-    drop(raw);
-    let journal = place.open().await;
-    let query = ViewQuery { kind: "run", limit: 100, ..ViewQuery::default() };
-    assert_eq!(journal.views(&query).await.unwrap(), rows);
-    let keys = [None, Some("2".to_owned()), None];
-    assert_eq!(journal.views(&ViewQuery { keys, ..query }).await.unwrap().len(), 4);
-    journal.commit(vec![with_views(1, vec![keyed(3, "ended")])]).await.unwrap();
-    journal.shutdown().await;
-    place.open().await.shutdown().await;
+async fn journals_of_the_versions_before_are_brought_up_to_date() {
+    for back in [&[BACK_TO_3][..], &[BACK_TO_3, BACK_TO_2]] {
+        let place = Place::new();
+        let journal = place.open().await;
+        let kinds = ["run", "alert", "action", "halt"];
+        let of = |kind| (0..30).map(move |number| ViewRow { kind, ..keyed(number, "open") });
+        let rows: Vec<ViewRow> = kinds.into_iter().flat_map(of).collect();
+        journal.commit(vec![with_views(0, rows.clone())]).await.unwrap();
+        journal.shutdown().await;
+        let mut raw = raw(&place).await;
+        for step in back {
+            sqlx::raw_sql(*step).execute(&mut raw).await.unwrap();
+        }
+        drop(raw);
+        let journal = place.open().await;
+        for kind in kinds {
+            let query = ViewQuery { kind, limit: 100, ..ViewQuery::default() };
+            let wanted: Vec<ViewRow> = rows.iter().filter(|row| row.kind == kind).cloned().collect();
+            assert_eq!(journal.views(&query).await.unwrap(), wanted);
+            let keys = [None, Some("2".to_owned()), None];
+            assert_eq!(journal.views(&ViewQuery { keys, ..query }).await.unwrap().len(), 4, "{kind}");
+        }
+        journal.commit(vec![with_views(1, vec![keyed(3, "ended")])]).await.unwrap();
+        journal.shutdown().await;
+        place.open().await.shutdown().await;
+    }
 }
 
 /// A fold that the caller would have written: the row of entry n is `n`.
@@ -242,8 +279,8 @@ fn fold(index: u64, leaf: &[u8], payload: Option<&StoredPayload>) -> Result<Vec<
         Some(StoredPayload::Kept(_)) => "kept",
         Some(StoredPayload::Removed) => "removed",
     };
-    let id = format!("r{}", index % 500);
-    Ok(vec![ViewRow { doc: leaf.to_vec(), ..row(&id, state, None) }])
+    let (id, kind) = (format!("r{}", index % 500), if index % 500 == 7 { "halt" } else { "run" });
+    Ok(vec![ViewRow { kind, doc: leaf.to_vec(), ..row(&id, state, None) }])
 }
 
 #[tokio::test]
