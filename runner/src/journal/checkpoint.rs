@@ -90,7 +90,7 @@ impl Inner {
 
     async fn append_heartbeat(&self, make: &MakeHeartbeat) -> Result<(), JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.append(vec![make(self.shared.head().size())], Some(reply), None).await?;
+        let _nobody = self.append(vec![make(self.shared.head().size())], Some(reply), None).await?;
         answer.await.map_err(|_| JournalError::Closed)?.map(drop)
     }
 }

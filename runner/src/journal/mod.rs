@@ -55,6 +55,7 @@ use sqlx::sqlite::SqlitePool;
 use staunch_core::event::Encoded;
 use staunch_core::tlog::{Frontier, MAX_LEAF_BYTES, VerifierKey};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 pub use answers::{MAX_ANSWER_BYTES, REQUESTS_KEPT_FOR, TakenAnswer, TakenRequest};
@@ -196,29 +197,59 @@ impl Beginning {
 
     /// Sends the entries if they are held: by themselves, or with what follows from them, which goes by itself when
     /// they are not. What follows and is waited for by nobody is held too. Nobody else sends meanwhile, so that
-    /// everything comes in order.
-    fn send(&self, follows: Option<Append>, send: impl FnOnce(Append)) {
+    /// everything comes in order. Who waits for entries that go along is told by who waits for what follows.
+    fn send(&self, follows: Option<Append>, send: impl FnOnce(Append)) -> Along {
         let mut held = self.held();
         let Some(Held { mut entries, hold }) = held.take() else {
             if let Some(follows) = follows {
                 send(follows);
             }
-            return;
+            return Along::default();
         };
-        let waited_for = follows.as_ref().is_none_or(Append::is_waited_for);
-        if let Some(follows) = follows {
-            entries.join(follows);
-        }
-        if waited_for {
-            drop(hold);
+        let Some(follows) = follows else {
             send(entries);
-        } else {
+            return Along::default();
+        };
+        if !follows.is_waited_for() {
+            entries.join(follows);
             *held = Some(Held { entries, hold });
+            return Along::default();
         }
+        drop(hold);
+        let along = Along { waiting: entries.take_waiting(), before: entries.len() };
+        entries.join(follows);
+        send(entries);
+        along
+    }
+
+    fn is_held(&self) -> bool {
+        self.held().is_some()
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits for entries that went along with others. They are told by whoever waits for those: woken both at once,
+/// who has something to do at the disk's word would be handed to another thread first.
+#[derive(Debug, Default)]
+#[must_use]
+struct Along {
+    waiting: Vec<(Reply<u64>, usize)>,
+    /// Entries that stand before those others.
+    before: usize,
+}
+
+impl Along {
+    fn tell(self, answer: &Result<u64, JournalError>) {
+        for (reply, place) in self.waiting {
+            // Who went away does not want to know.
+            drop(reply.send(match answer {
+                Ok(first) => Ok(first - self.before as u64 + place as u64),
+                Err(error) => Err(JournalError::Unavailable(error.to_string())),
+            }));
+        }
     }
 }
 
@@ -242,14 +273,15 @@ impl Begun {
     /// # Errors
     /// When they are not, and nothing that follows from them will be.
     pub async fn durable(mut self) -> Result<u64, JournalError> {
-        let answer = match timeout(COMPANY_DELAY, &mut self.answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.inner.let_go(&self.beginning).await?;
-                self.answer.await
+        // What follows at once comes first, and mostly goes along: then no clock is needed.
+        yield_now().await;
+        if self.beginning.is_held() {
+            if let Ok(answer) = timeout(COMPANY_DELAY, &mut self.answer).await {
+                return answer.map_err(|_| JournalError::Closed)?;
             }
-        };
-        answer.map_err(|_| JournalError::Closed)?
+            self.inner.let_go(&self.beginning).await?;
+        }
+        self.answer.await.map_err(|_| JournalError::Closed)?
     }
 }
 
@@ -324,8 +356,10 @@ impl Journal {
         after: Option<&Beginning>,
     ) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.queue(entries, Some(reply), after).await?;
-        answer.await.map_err(|_| JournalError::Closed)?
+        let along = self.queue(entries, Some(reply), after).await?;
+        let answer = answer.await.map_err(|_| JournalError::Closed)?;
+        along.tell(&answer);
+        answer
     }
 
     /// Begins to append entries: what follows from them can be made and queued while they are on their way to the
@@ -343,7 +377,7 @@ impl Journal {
         if company {
             beginning.hold(append, &self.inner.shared.holds);
         } else {
-            self.inner.send(append, None).await?;
+            let _nobody = self.inner.send(append, None).await?;
         }
         Ok(Begun { beginning, answer, inner: Arc::clone(&self.inner) })
     }
@@ -369,7 +403,7 @@ impl Journal {
         if matches!(self.inner.shared.health.get(), Health::Full | Health::Failed) {
             return Err(self.inner.shared.health.unavailable());
         }
-        self.queue(entries, None, after).await
+        self.queue(entries, None, after).await.map(drop)
     }
 
     /// Removes payloads and appends the entries that say so, in one transaction. The leaves and their
@@ -450,7 +484,7 @@ impl Journal {
 
     async fn flush(&self) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.append(Vec::new(), Some(reply), None).await?;
+        let _nobody = self.inner.append(Vec::new(), Some(reply), None).await?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
@@ -459,7 +493,7 @@ impl Journal {
         entries: Vec<Entry>,
         reply: Option<Reply<u64>>,
         after: Option<&Beginning>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Along, JournalError> {
         self.may_append(&entries)?;
         self.inner.append(entries, reply, after).await
     }
@@ -497,7 +531,7 @@ impl Inner {
         entries: Vec<Entry>,
         reply: Option<Reply<u64>>,
         after: Option<&Beginning>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Along, JournalError> {
         let append = self.with_room(entries, reply).await?;
         self.send(append, after).await
     }
@@ -515,20 +549,22 @@ impl Inner {
     }
 
     /// Sends entries to the writer, behind those that they follow from.
-    async fn send(&self, entries: Append, after: Option<&Beginning>) -> Result<(), JournalError> {
+    async fn send(&self, entries: Append, after: Option<&Beginning>) -> Result<Along, JournalError> {
         let place = self.queue.reserve().await.map_err(|_| JournalError::Closed)?;
         let send = |entries| place.send(Command::Append(entries));
-        match after {
+        Ok(match after {
             Some(beginning) => beginning.send(Some(entries.following(beginning)), send),
-            None => send(entries),
-        }
-        Ok(())
+            None => {
+                send(entries);
+                Along::default()
+            }
+        })
     }
 
     /// Sends the entries of a beginning, if they are still held.
     async fn let_go(&self, beginning: &Beginning) -> Result<(), JournalError> {
         let place = self.queue.reserve().await.map_err(|_| JournalError::Closed)?;
-        beginning.send(None, |entries| place.send(Command::Append(entries)));
+        let _nobody = beginning.send(None, |entries| place.send(Command::Append(entries)));
         Ok(())
     }
 

@@ -98,6 +98,16 @@ impl Append {
         !self.waiting.is_empty()
     }
 
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Who waits for them, and is told by somebody else now.
+    pub(super) fn take_waiting(&mut self) -> Vec<(Reply<u64>, usize)> {
+        std::mem::take(&mut self.waiting)
+    }
+
     /// Takes in what follows from these.
     pub(super) fn join(&mut self, follows: Self) {
         let Self { entries, bytes, room, waiting, after: _, begins: _ } = follows;
