@@ -64,6 +64,20 @@ async fn what_nothing_follows_from_goes_by_itself() {
 }
 
 #[tokio::test]
+async fn what_goes_along_is_refused_along() {
+    let place = Place::new();
+    let journal = place.open().await;
+    let begun = journal.begin(vec![plain(0)], true).await.unwrap();
+    journal.inner.shared.health.set(Health::Full, "no space");
+    let beginning = begun.beginning();
+    let follows = journal.commit_after(vec![plain(1)], Some(&beginning)).await.unwrap_err().to_string();
+    assert_eq!(begun.durable().await.unwrap_err().to_string(), follows);
+    assert!(beginning.refused());
+    journal.inner.shared.health.set(Health::Good, "");
+    assert_eq!(journal.commit(vec![plain(2)]).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn what_follows_from_refused_entries_is_refused() {
     let place = Place::new();
     let journal = place.open().await;
