@@ -58,6 +58,15 @@ impl fmt::Debug for Loaded {
     }
 }
 
+/// How fresh a look at a plugin's files has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Now.
+    Now,
+    /// A moment ago is enough.
+    Lately,
+}
+
 /// What of a file changes when somebody writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
@@ -134,12 +143,12 @@ impl Loaded {
     }
 
     /// Whether the installed files are still the ones that were verified, and the release has not expired.
-    fn good(&self, now: DateTime<Utc>) -> bool {
-        self.verified.manifest().expires.is_none_or(|expires| now < expires) && self.untouched()
+    fn good(&self, now: DateTime<Utc>, look: Look) -> bool {
+        self.verified.manifest().expires.is_none_or(|expires| now < expires) && self.untouched(look)
     }
 
-    fn untouched(&self) -> bool {
-        if self.glance.holds() {
+    fn untouched(&self, look: Look) -> bool {
+        if look == Look::Lately && self.glance.holds() {
             return true;
         }
         let same = |(path, stamp): &(PathBuf, Stamp)| {
@@ -229,18 +238,31 @@ impl Plugins {
                 format!("plugin {name} is not installed: `staunch plugin install FILE`"),
             )
         })?;
-        self.exactly(name, digest)
+        self.anew(name, digest)
     }
 
-    /// A plugin with exactly these bytes. The files are looked at with each use: when anybody touched them since
-    /// they were verified, they are verified again.
+    /// A plugin with exactly these bytes, for a run that begins. The files are looked at: when anybody touched them
+    /// since they were verified, they are verified again.
     ///
     /// # Errors
     /// When its files are missing, changed, or no longer trusted.
+    pub(super) fn anew(&self, name: &str, digest: Digest) -> Result<Arc<Loaded>, Reason> {
+        self.find(name, digest, Look::Now)
+    }
+
+    /// As [`Plugins::anew`], for a run on its way: the look with which it began, or that of another run, holds for a
+    /// moment ([`Glance`]).
+    ///
+    /// # Errors
+    /// As [`Plugins::anew`].
     pub fn exactly(&self, name: &str, digest: Digest) -> Result<Arc<Loaded>, Reason> {
+        self.find(name, digest, Look::Lately)
+    }
+
+    fn find(&self, name: &str, digest: Digest, look: Look) -> Result<Arc<Loaded>, Reason> {
         let key = (name.to_owned(), digest);
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).loaded.get(&key).cloned();
-        if let Some(loaded) = known.filter(|loaded| loaded.good(self.with_set(|set| set.clock.now()))) {
+        if let Some(loaded) = known.filter(|loaded| loaded.good(self.with_set(|set| set.clock.now()), look)) {
             return Ok(loaded);
         }
         let fresh = self.with_set(|set| load(set, name, digest));

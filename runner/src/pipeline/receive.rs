@@ -418,7 +418,7 @@ pub(super) fn new_run(
         .iter()
         .map(|step| {
             let plugin = match request.exact {
-                Some(digest) => shared.plugins.exactly(&step.plugin, digest),
+                Some(digest) => shared.plugins.anew(&step.plugin, digest),
                 None => shared.plugins.current(&step.plugin),
             };
             plugin.map_err(|reason| refuse(Stage::Plan, &step.plugin, reason))
