@@ -14,12 +14,14 @@ pub(super) struct Glance {
     at: AtomicU64,
 }
 
-impl Glance {
+impl Default for Glance {
     /// Nobody has looked yet.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Self { made: Instant::now(), at: AtomicU64::new(0) }
     }
+}
 
+impl Glance {
     fn now(&self) -> u64 {
         u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }

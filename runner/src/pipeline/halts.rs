@@ -92,7 +92,7 @@ impl KillSwitch {
             count: AtomicUsize::new(0),
             file,
             file_there: AtomicBool::new(false),
-            glance: Glance::new(),
+            glance: Glance::default(),
             passes: AsyncRwLock::default(),
             releasing: Mutex::default(),
             changed: watch::Sender::new(0),

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -13,13 +10,16 @@ use staunch_core::decision::{Code, Reason};
 use staunch_core::id::Digest;
 use staunch_core::policy::{PluginFacts, PluginKind, Standing};
 
-use super::glance::Glance;
 use super::views::{self, PluginRecord};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::Grant;
 use crate::plugin::{Compiler, Manifest, Registry, Signer, TrustPolicy, VerifiedPlugin};
 use crate::sandbox::{Grants, Limits, Prepared, Sandbox};
+
+mod files;
+
+use files::{Files, Look};
 
 /// What plugins are made ready from.
 #[derive(Debug)]
@@ -45,8 +45,7 @@ pub struct Loaded {
     grants: Arc<Grants>,
     limits: Limits,
     capabilities: BTreeSet<String>,
-    files: Vec<(PathBuf, Stamp)>,
-    glance: Glance,
+    files: Files,
 }
 
 impl fmt::Debug for Loaded {
@@ -55,37 +54,6 @@ impl fmt::Debug for Loaded {
             .field("name", &self.name())
             .field("digest", &self.digest())
             .finish_non_exhaustive()
-    }
-}
-
-/// How fresh a look at a plugin's files has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// Now.
-    Now,
-    /// A moment ago is enough.
-    Lately,
-}
-
-/// What of a file changes when somebody writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl From<Metadata> for Stamp {
-    fn from(meta: Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
     }
 }
 
@@ -144,19 +112,7 @@ impl Loaded {
 
     /// Whether the installed files are still the ones that were verified, and the release has not expired.
     fn good(&self, now: DateTime<Utc>, look: Look) -> bool {
-        self.verified.manifest().expires.is_none_or(|expires| now < expires) && self.untouched(look)
-    }
-
-    fn untouched(&self, look: Look) -> bool {
-        if look == Look::Lately && self.glance.holds() {
-            return true;
-        }
-        let same = |(path, stamp): &(PathBuf, Stamp)| {
-            std::fs::metadata(path).is_ok_and(|meta| Stamp::from(meta) == *stamp)
-        };
-        let untouched = self.files.iter().all(same);
-        self.glance.looked(untouched);
-        untouched
+        self.verified.manifest().expires.is_none_or(|expires| now < expires) && self.files.untouched(look)
     }
 }
 
@@ -306,7 +262,7 @@ impl Plugins {
             name: name.clone(),
             digest,
         };
-        let loaded = Arc::new(self.with_set(|set| bind(set, verified, Vec::new()))?);
+        let loaded = Arc::new(self.with_set(|set| bind(set, verified, Files::default()))?);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.loaded.insert((name.clone(), digest), loaded);
         table.lent.insert(name, record);
@@ -369,15 +325,9 @@ impl Plugins {
 /// Verifies, compiles and binds one plugin.
 fn load(set: &PluginSet, name: &str, digest: Digest) -> Result<Loaded, Reason> {
     let refused = |error: &dyn std::error::Error| Reason::new(Code::Signature, chain(error));
-    let stamps = |paths: Vec<PathBuf>| {
-        paths
-            .into_iter()
-            .map(|path| std::fs::metadata(&path).map(|meta| (path, Stamp::from(meta))))
-            .collect::<Result<Vec<_>, _>>()
-    };
     // The stamps are taken first: a change between them and the reading is seen at the next use.
     let files = set.registry.files(name, digest).map_err(|error| refused(&error))?;
-    let files = stamps(files).map_err(|error| {
+    let files = Files::stamped(files).map_err(|error| {
         Reason::new(Code::PluginChanged, format!("a file of plugin {name} cannot be read: {error}"))
     })?;
     let now = set.clock.now();
@@ -386,7 +336,7 @@ fn load(set: &PluginSet, name: &str, digest: Digest) -> Result<Loaded, Reason> {
     bind(set, verified, files)
 }
 
-fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>) -> Result<Loaded, Reason> {
+fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Files) -> Result<Loaded, Reason> {
     let failed = |error: &dyn std::error::Error| Reason::new(Code::Internal, chain(error));
     let component = set.compiler.load(set.sandbox.engine(), &verified).map_err(|error| failed(&error))?;
     let manifest = verified.manifest();
@@ -399,15 +349,7 @@ fn bind(set: &PluginSet, verified: VerifiedPlugin, files: Vec<(PathBuf, Stamp)>)
         .sent_once(&manifest.once);
     let capabilities =
         manifest.capabilities.keys().filter(|name| granted.contains_key(*name)).cloned().collect();
-    Ok(Loaded {
-        prepared,
-        grants: Arc::new(grants),
-        limits,
-        capabilities,
-        files,
-        glance: Glance::new(),
-        verified,
-    })
+    Ok(Loaded { prepared, grants: Arc::new(grants), limits, capabilities, files, verified })
 }
 
 /// What one execution may use, as the manifest says.
