@@ -17,6 +17,7 @@ use super::{Inner, JournalError};
 /// How long entries are held at most for those that follow from them: longer than a plan takes that reads nothing, and
 /// no longer than anybody would notice.
 const COMPANY_DELAY: Duration = Duration::from_millis(2);
+
 /// Entries that others follow from, until they are known to be on the disk.
 #[derive(Clone, Debug, Default)]
 pub struct Beginning(Arc<BeginningState>);

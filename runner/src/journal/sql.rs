@@ -70,27 +70,30 @@ macro_rules! tables_of_views {
     };
 }
 
+/// Puts those rows of one table into another that satisfy a condition.
+macro_rules! take_views {
+    ($into:literal, $from:literal, $condition:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $into,
+            " (kind, id, state, k1, k2, k3, doc) SELECT kind, id, state, k1, k2, k3, doc FROM ",
+            $from,
+            " WHERE ",
+            $condition,
+            " ORDER BY kind, id;
+    "
+        )
+    };
+}
+
 /// Puts all rows of one table into those that hold their kinds.
 macro_rules! take_views_from {
-    ($name:literal) => {
+    ($from:literal) => {
         concat!(
-            "INSERT INTO view_runs (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM ",
-            $name,
-            " WHERE kind = 'run' ORDER BY id;
-    INSERT INTO view_alerts (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM ",
-            $name,
-            " WHERE kind = 'alert' ORDER BY id;
-    INSERT INTO view_actions (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM ",
-            $name,
-            " WHERE kind = 'action' ORDER BY id;
-    INSERT INTO views (kind, id, state, k1, k2, k3, doc)
-        SELECT kind, id, state, k1, k2, k3, doc FROM ",
-            $name,
-            " WHERE kind NOT IN ('run', 'alert', 'action') ORDER BY kind, id;
-    "
+            take_views!("view_runs", $from, "kind = 'run'"),
+            take_views!("view_alerts", $from, "kind = 'alert'"),
+            take_views!("view_actions", $from, "kind = 'action'"),
+            take_views!("views", $from, "kind NOT IN ('run', 'alert', 'action')"),
         )
     };
 }
@@ -434,12 +437,19 @@ pub(super) fn round(rows: usize) -> usize {
     LENGTHS.into_iter().find(|length| *length >= rows).unwrap_or(MAX_ROWS)
 }
 
-/// The texts of the calls that were used so far: at most one for each [`Shape`].
+/// Texts that are kept at most: far more than a load uses, and a few megabytes.
+const MAX_TEXTS: usize = 1024;
+
+/// The texts of the calls that were used lately: at most one for each [`Shape`].
 #[derive(Debug, Default)]
 pub(super) struct BatchTexts(HashMap<Shape, Arc<str>>);
 
 impl BatchTexts {
     pub(super) fn get(&mut self, shape: Shape) -> AssertSqlSafe<Arc<str>> {
+        // There are as many shapes as mixes of rows: what is still in use is soon made again.
+        if self.0.len() >= MAX_TEXTS && !self.0.contains_key(&shape) {
+            self.0.clear();
+        }
         let text = self.0.entry(shape).or_insert_with(|| batch(shape).into());
         AssertSqlSafe(Arc::clone(text))
     }
