@@ -9,12 +9,12 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 use staunch_core::tlog::{Checkpoint, MAX_NOTE_BYTES, SignedNote};
 
 use super::data_dir::DataDir;
 use super::error::JournalError;
+use super::open::Meta;
 use super::{CHECKPOINT_FILE, DATABASE_FILE, open, sql, tree};
 
 /// What separates the log's name from the number of its epoch.
@@ -48,15 +48,10 @@ pub fn base_origin(origin: &str) -> &str {
 }
 
 /// The number of the epoch, and how many entries there were when it began.
-pub(super) async fn current(connection: &mut SqliteConnection) -> Result<(u32, u64), JournalError> {
-    let number = meta(connection, EPOCH).await?.and_then(|text| text.parse().ok()).unwrap_or(1);
-    let start = meta(connection, EPOCH_START).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok((number, start))
-}
-
-async fn meta(connection: &mut SqliteConnection, key: &str) -> Result<Option<String>, JournalError> {
-    let found = sqlx::query_scalar(sql::META).bind(key).fetch_optional(connection).await;
-    found.map_err(JournalError::database("read the journal's epoch"))
+pub(super) fn current(meta: &Meta) -> (u32, u64) {
+    let number = meta.get(EPOCH).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let start = meta.get(EPOCH_START).and_then(|text| text.parse().ok()).unwrap_or(0);
+    (number, start)
 }
 
 /// Begins the next epoch of the log in a data folder that nobody works on. `base`: the log's name in its first epoch.
@@ -70,9 +65,9 @@ pub async fn begin_epoch(path: &std::path::Path, base: &str) -> Result<Epoch, Jo
     let database = dir.ensure_file(DATABASE_FILE)?;
     let connected = open::writing(&database).connect().await;
     let mut connection = connected.map_err(JournalError::database("open the journal's database"))?;
-    open::prepare_schema(&mut connection, dir.path(), base).await?;
+    let meta = open::prepare_schema(&mut connection, dir.path(), base).await?;
     let size = open::stored_size(&mut connection).await?;
-    let (number, _) = current(&mut connection).await?;
+    let (number, _) = current(&meta);
     let before = read_checkpoint(&dir)?;
     let continues = match &before {
         Some((checkpoint, _)) if checkpoint.size <= size => {

@@ -1,6 +1,7 @@
 //! Opening: whose data it is, whether it continues what was signed, and the tree's frontier, without
 //! reading the log.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
 use staunch_core::tlog::Frontier;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -43,6 +44,9 @@ const PREPARED: usize = 256;
 
 /// Makes the entry that proves, in a quiet hour, that nothing was left out; it is given the journal's size.
 pub type MakeHeartbeat = Arc<dyn Fn(u64) -> Entry + Send + Sync>;
+
+/// What the journal says of itself, by key.
+pub(super) type Meta = HashMap<String, String>;
 
 /// How to open a journal.
 #[derive(Clone)]
@@ -106,9 +110,9 @@ impl Journal {
             .connect()
             .await
             .map_err(JournalError::database("open the journal's database"))?;
-        prepare_schema(&mut connection, dir.path(), &options.origin).await?;
+        let meta = prepare_schema(&mut connection, dir.path(), &options.origin).await?;
         let size = stored_size(&mut connection).await?;
-        let (epoch, start) = epoch::current(&mut connection).await?;
+        let (epoch, start) = epoch::current(&meta);
         let origin = epoch::origin_of(&options.origin, epoch);
         let signer = NoteSigner::new(&origin, options.key.clone()).ok_or_else(bad_origin)?;
         let frontier = tree::frontier(&mut connection, size).await?;
@@ -203,26 +207,27 @@ fn readers(database: &Path) -> sqlx::SqlitePool {
         .connect_lazy_with(options)
 }
 
+/// Makes the tables that are missing, and brings those of older versions up to date; what the journal says of itself.
 pub(super) async fn prepare_schema(
     connection: &mut SqliteConnection,
     dir: &Path,
     origin: &str,
-) -> Result<(), JournalError> {
+) -> Result<Meta, JournalError> {
     let failed = || JournalError::database("prepare the journal's tables");
-    let tables: i64 =
-        sqlx::query_scalar(sql::HAS_SCHEMA).fetch_one(&mut *connection).await.map_err(failed())?;
-    if tables == 0 {
+    let there: Vec<String> =
+        sqlx::query_scalar(sql::TABLES_THERE).fetch_all(&mut *connection).await.map_err(failed())?;
+    if there.is_empty() {
         sqlx::raw_sql(sql::SCHEMA).execute(&mut *connection).await.map_err(failed())?;
     }
-    sqlx::raw_sql(sql::LATER_TABLES).execute(&mut *connection).await.map_err(failed())?;
+    if there.len() <= sql::LATER.len() {
+        sqlx::raw_sql(sql::LATER_TABLES).execute(&mut *connection).await.map_err(failed())?;
+    }
+    let meta: Vec<(String, String)> =
+        sqlx::query_as(sql::META).fetch_all(&mut *connection).await.map_err(failed())?;
+    let meta: Meta = meta.into_iter().collect();
     let dir = || dir.to_owned();
     for (key, expected) in [("schema", sql::SCHEMA_VERSION), ("origin", origin)] {
-        let found: Option<String> = sqlx::query_scalar(sql::META)
-            .bind(key)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed())?;
-        match found {
+        match meta.get(key).cloned() {
             None => {
                 let put = sqlx::query(sql::PUT_META).bind(key).bind(expected);
                 put.execute(&mut *connection).await.map_err(failed())?;
@@ -240,7 +245,7 @@ pub(super) async fn prepare_schema(
             }
         }
     }
-    connection.ping().await.map_err(failed())
+    Ok(meta)
 }
 
 /// Rows of views whose keys are in no index yet.
@@ -292,7 +297,11 @@ async fn last_checkpoint(
         let (size, signed) = (frontier.size(), signed.size);
         return Err(forked(format!("it has {size} entries, the checkpoint covers {signed}")));
     }
-    let root = tree::frontier(connection, signed.size).await?.root();
+    let root = if signed.size == frontier.size() {
+        frontier.root()
+    } else {
+        tree::frontier(connection, signed.size).await?.root()
+    };
     if root != signed.root {
         return Err(forked(format!(
             "its first {} entries have the root {root}, the checkpoint says {}",

@@ -2,7 +2,9 @@
 
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::{Either, Executor as _, FromRow as _, QueryBuilder};
 use staunch_core::tlog::{Hash, TILE_WIDTH, TilePath, consistency, inclusion, push_bundle_entry};
 
 use super::batch::signed;
@@ -65,8 +67,31 @@ fn view_row(kind: &'static str, (id, state, k1, k2, k3, doc): ViewColumns) -> Vi
 
 /// Gives a connection back before anything else is done. Dropped, it would come back a moment later, and who asks next
 /// would open another one.
-async fn give_back(mut reader: PoolConnection<Sqlite>) {
+pub(super) async fn give_back(mut reader: PoolConnection<Sqlite>) {
     reader.return_to_pool().await;
+}
+
+/// The rows of each of some listings that one query holds.
+async fn answers(
+    reader: &mut SqliteConnection,
+    listings: Query<'_, Sqlite, SqliteArguments>,
+    queries: &[ViewQuery],
+) -> Result<Vec<Vec<ViewRow>>, sqlx::Error> {
+    let mut all = vec![Vec::new(); queries.len()];
+    let mut listing = queries.iter().zip(&mut all);
+    let mut current = listing.next();
+    let mut stream = reader.fetch_many(listings);
+    while let Some(step) = stream.try_next().await? {
+        match (step, &mut current) {
+            (Either::Left(_end), _) => current = listing.next(),
+            (Either::Right(row), Some((query, rows))) => {
+                rows.push(view_row(query.kind, ViewColumns::from_row(&row)?))
+            }
+            (Either::Right(_), None) => {}
+        }
+    }
+    drop(stream);
+    Ok(all)
 }
 
 /// An entry with its payload; `None` where it has none.
@@ -189,25 +214,24 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn views(&self, query: &ViewQuery) -> Result<Vec<ViewRow>, JournalError> {
-        let stateless = query.state.as_deref() == Some("");
-        let listing = sql::Listing {
-            state: query.state.is_some() && !stateless,
-            stateless,
-            keys: [0, 1, 2].map(|place| query.keys[place].is_some()),
-            after: query.after.is_some(),
-            newest_first: query.newest_first,
-        };
-        let mut listing = sqlx::query_as(listing.text(query.kind)).bind(query.kind).bind(&query.state);
-        for key in &query.keys {
-            listing = listing.bind(key);
+        Ok(self.views_at_once(std::slice::from_ref(query)).await?.pop().unwrap_or_default())
+    }
+
+    /// The rows that fit each of some queries, in their order. Most of what a query costs is the way to the
+    /// connection's thread and back, which they go together.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub async fn views_at_once(&self, queries: &[ViewQuery]) -> Result<Vec<Vec<ViewRow>>, JournalError> {
+        let mut text = QueryBuilder::default();
+        for query in queries {
+            sql::list(&mut text, query);
+            text.push(";");
         }
-        let listing = listing.bind(query.after.as_ref().map(|after| after.id.as_str()));
-        let listing = listing.bind(query.limit.min(MAX_PAGE));
         let mut reader = self.reader().await?;
-        let rows: Result<Vec<ViewColumns>, _> = listing.fetch_all(&mut *reader).await;
+        let read = answers(&mut reader, text.build(), queries).await;
         give_back(reader).await;
-        let rows = rows.map_err(JournalError::database("list a view"))?;
-        Ok(rows.into_iter().map(|row| view_row(query.kind, row)).collect())
+        read.map_err(JournalError::database("list a view"))
     }
 
     /// How many rows of a view are in a state.

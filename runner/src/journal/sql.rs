@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use sqlx::AssertSqlSafe;
+use sqlx::sqlite::Sqlite;
+use sqlx::{AssertSqlSafe, QueryBuilder};
+
+use super::read::{MAX_PAGE, ViewQuery};
 
 /// Counts up when an older program could no longer read the tables.
 pub(super) const SCHEMA_VERSION: &str = "4";
@@ -165,6 +168,8 @@ pub(super) const UPGRADE: &str = concat!(
 "
 );
 
+/// The names of [`LATER_TABLES`], among those that [`TABLES_THERE`] looks for.
+pub(super) const LATER: [&str; 2] = ["requests", "token_uses"];
 /// Tables that older journals of this version do not have yet. What an older program does not know, it leaves alone.
 pub(super) const LATER_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS requests (
@@ -175,10 +180,10 @@ pub(super) const LATER_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS token_uses (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
-/// SQLite: `sqlite_master`.
-pub(super) const HAS_SCHEMA: &str =
-    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'";
-pub(super) const META: &str = "SELECT value FROM meta WHERE key = ?";
+/// Which are there of the first table and [`LATER_TABLES`]. SQLite: `sqlite_master`.
+pub(super) const TABLES_THERE: &str = "SELECT name FROM sqlite_master
+    WHERE type = 'table' AND name IN ('meta', 'requests', 'token_uses') ORDER BY name";
+pub(super) const META: &str = "SELECT key, value FROM meta";
 pub(super) const PUT_META: &str =
     "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
@@ -331,65 +336,58 @@ pub(super) const SWAP_REBUILT: &str = concat!(
     COMMIT"
 );
 
-/// Which rows of a kind a listing wants.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Listing {
-    /// Rows in the state that is the second argument.
-    pub(super) state: bool,
-    /// Rows without a state.
-    pub(super) stateless: bool,
-    /// Rows with the keys that are the third to fifth argument.
-    pub(super) keys: [bool; 3],
-    /// Rows behind the id that is the sixth argument.
-    pub(super) after: bool,
-    /// From the newest on.
-    pub(super) newest_first: bool,
+/// Adds the listing that answers a query, with its arguments. Its columns: id, state, three keys, document.
+pub(super) fn list(sql: &mut QueryBuilder<Sqlite>, query: &ViewQuery) {
+    let (kind, table) = (query.kind, table_of(query.kind));
+    let order = if query.newest_first { "DESC" } else { "ASC" };
+    // The last key that is asked for is mostly the one that the fewest rows have.
+    let sought =
+        query.keys.iter().enumerate().rev().find_map(|(place, key)| Some((place + 1, key.as_deref()?)));
+    if let Some((place, value)) = sought {
+        sql.push("SELECT id, state, k1, k2, k3, doc FROM (");
+        rows(sql, &format!("view_keys AS found CROSS JOIN {table} AS v"), "found");
+        sql.push("v.kind = found.kind AND v.id = found.id AND found.kind = ").push_bind(kind);
+        sql.push(" AND found.place = ").push(place).push(" AND found.value = ").push_bind(value.to_owned());
+        conditions(sql, query, "found");
+        sql.push(" UNION ALL ");
+        rows(sql, &format!("{table} AS v NOT INDEXED"), "v");
+        sql.push("v.n > ").push(indexed(table)).push(" AND v.kind = ").push_bind(kind);
+        conditions(sql, query, "v");
+        sql.push(") AS listed");
+    } else {
+        rows(sql, &format!("{table} AS v"), "v");
+        sql.push("v.kind = ").push_bind(kind);
+        conditions(sql, query, "v");
+    }
+    sql.push(" ORDER BY id ").push(order).push(" LIMIT ").push_bind(query.limit.min(MAX_PAGE));
 }
 
-impl Listing {
-    /// The text. Its arguments, which are all to be given, are kind, state, three keys, id and limit.
-    pub(super) fn text(self, kind: &str) -> AssertSqlSafe<String> {
-        let table = table_of(kind);
-        let order = if self.newest_first { "DESC" } else { "ASC" };
-        // The last key that is asked for is mostly the one that the fewest rows have.
-        let rows = match self.keys.iter().rposition(|wanted| *wanted) {
-            None => self.rows(&format!("{table} AS v"), "v.kind = ?1", "v.id"),
-            Some(place) => {
-                let found = format!(
-                    "found.kind = ?1 AND found.place = {} AND found.value = ?{}
-                    AND v.kind = found.kind AND v.id = found.id",
-                    place + 1,
-                    place + 3
-                );
-                let fresh = format!("v.n > {} AND v.kind = ?1", indexed(table));
-                format!(
-                    "SELECT id, state, k1, k2, k3, doc FROM ({} UNION ALL {}) AS listed",
-                    self.rows(&format!("view_keys AS found CROSS JOIN {table} AS v"), &found, "found.id"),
-                    self.rows(&format!("{table} AS v NOT INDEXED"), &fresh, "v.id"),
-                )
-            }
-        };
-        AssertSqlSafe(format!("{rows} ORDER BY id {order} LIMIT ?7"))
-    }
+/// The rows of a source, in no order, up to their conditions. SQLite: with `CROSS JOIN` the keys are searched before
+/// the rows, and with `NOT INDEXED` the newest rows are read as they stand.
+fn rows(sql: &mut QueryBuilder<Sqlite>, source: &str, ids: &str) {
+    let columns = "v.state AS state, v.k1 AS k1, v.k2 AS k2, v.k3 AS k3, v.doc AS doc";
+    sql.push(format_args!("SELECT {ids}.id AS id, {columns} FROM {source} WHERE "));
+}
 
-    /// The rows of a source, in no order. SQLite: with `CROSS JOIN` the keys are searched before the rows, and with
-    /// `NOT INDEXED` the newest rows are read as they stand.
-    fn rows(self, source: &str, condition: &str, id: &str) -> String {
-        let mut sql = format!(
-            "SELECT {id} AS id, v.state AS state, v.k1 AS k1, v.k2 AS k2, v.k3 AS k3, v.doc AS doc
-            FROM {source} WHERE {condition}"
-        );
-        let equal = [(self.state, "v.state = ?2"), (self.stateless, "v.state IS NULL")];
-        let keys = self.keys.into_iter().zip(["v.k1 = ?3", "v.k2 = ?4", "v.k3 = ?5"]);
-        for (_, condition) in equal.into_iter().chain(keys).filter(|(wanted, _)| *wanted) {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
+/// What else a query asks of rows.
+fn conditions(sql: &mut QueryBuilder<Sqlite>, query: &ViewQuery, ids: &str) {
+    match query.state.as_deref() {
+        None => {}
+        Some("") => {
+            sql.push(" AND v.state IS NULL");
         }
-        if self.after {
-            let than = if self.newest_first { "<" } else { ">" };
-            write!(sql, " AND {id} {than} ?6").expect("writing to a string does not fail");
+        Some(state) => {
+            sql.push(" AND v.state = ").push_bind(state.to_owned());
         }
-        sql
+    }
+    for (key, column) in query.keys.iter().zip(["v.k1", "v.k2", "v.k3"]) {
+        if let Some(key) = key {
+            sql.push(format_args!(" AND {column} = ")).push_bind(key.clone());
+        }
+    }
+    if let Some(after) = &query.after {
+        let than = if query.newest_first { "<" } else { ">" };
+        sql.push(format_args!(" AND {ids}.id {than} ")).push_bind(after.id.clone());
     }
 }
 

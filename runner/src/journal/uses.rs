@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::answers::Change;
 use super::error::JournalError;
+use super::read::give_back;
 use super::writer::Command;
 use super::{Journal, sql};
 
@@ -15,10 +16,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Database`].
     pub async fn token_uses(&self) -> Result<Vec<(String, DateTime<Utc>)>, JournalError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(sql::TOKEN_USES)
-            .fetch_all(&self.inner.pool)
-            .await
-            .map_err(JournalError::database("read when tokens were used"))?;
+        let mut reader = self.reader().await?;
+        let rows: Result<Vec<(String, i64)>, _> =
+            sqlx::query_as(sql::TOKEN_USES).fetch_all(&mut *reader).await;
+        give_back(reader).await;
+        let rows = rows.map_err(JournalError::database("read when tokens were used"))?;
         Ok(rows.into_iter().filter_map(|(id, at)| Some((id, DateTime::from_timestamp(at, 0)?))).collect())
     }
 

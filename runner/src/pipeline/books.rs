@@ -4,6 +4,7 @@
 //! later overlooks it. And here everything is asked once more that may stop a run, right before it is permitted.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -16,12 +17,13 @@ use staunch_core::standing::Settings;
 use super::breakers::{BreakerRecord, Breakers};
 use super::limits::{Limits, horizon};
 use super::plugins::Plugins;
+use super::reading::{Reading, newest};
 use super::scribe::{Line, Scribe};
-use super::shared::{ROWS_AT_ONCE, Rules, Shared};
+use super::shared::{Rules, Shared};
 use super::standings;
 use super::views::Action;
-use super::{ReadError, RecordError, next_page, views};
-use crate::journal::{Beginning, ViewQuery};
+use super::{ReadError, RecordError, views};
+use crate::journal::Beginning;
 
 /// The most runs that are read back of those that are over.
 const MOST_ACTIONS: usize = 100_000;
@@ -160,31 +162,18 @@ impl Shared {
     async fn each_action(
         &self,
         earliest: DateTime<Utc>,
-        mut take: impl FnMut(Action),
+        mut take: impl FnMut(Action) + Send,
     ) -> Result<(), ReadError> {
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let query = ViewQuery {
-                kind: views::ACTION,
-                state: None,
-                keys: [None, None, None],
-                after: after.take(),
-                limit: ROWS_AT_ONCE,
-                newest_first: true,
-            };
-            let rows = self.scribe.journal().views(&query).await?;
-            for row in &rows {
-                let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
-                if action.at < earliest || count >= MOST_ACTIONS {
-                    return Ok(());
-                }
-                count += 1;
-                take(action);
+        let mut count = 0;
+        let actions = newest(views::ACTION, None);
+        let reading = Reading::default().each_until(actions, |action: Action| {
+            if action.at < earliest || count >= MOST_ACTIONS {
+                return ControlFlow::Break(());
             }
-            match next_page(&rows, ROWS_AT_ONCE) {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
+            count += 1;
+            take(action);
+            ControlFlow::Continue(())
+        });
+        reading.read(self.scribe.journal()).await
     }
 }

@@ -37,6 +37,7 @@ pub mod observed;
 mod planning;
 pub mod plugins;
 mod quorum;
+mod reading;
 mod receive;
 mod recover;
 mod requests;

@@ -1,6 +1,8 @@
 //! Takes up what was open when the daemon stopped.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use staunch_core::gate;
 use staunch_core::id::RunId;
@@ -10,9 +12,10 @@ use staunch_core::run::{Run, State};
 use super::act::can_replay;
 use super::drive::Start;
 use super::index::Identity;
+use super::reading::{Reading, newest, oldest};
 use super::shared::{Shared, folded};
 use super::{OpenError, ReadError, views};
-use crate::journal::ViewQuery;
+use crate::journal::{ViewQuery, ViewRow};
 
 /// How many of the last alerts that are over are remembered; an older one is looked up when it is heard of again.
 const REMEMBERED: u32 = 500;
@@ -29,28 +32,30 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<usize, OpenError> {
 
 /// Puts together again what memory held: the open runs, none of which goes on yet, and all that counts against them.
 pub(super) async fn restore(shared: &Arc<Shared>) -> Result<Vec<Arc<Run>>, OpenError> {
-    let mut all = true;
-    for over in [Standing::Stale, Standing::Resolved] {
-        all &= remember_over(shared, over).await?;
-    }
-    shared
-        .each_row(views::ALERT, Some(Standing::Firing.as_str()), |record: AlertRecord| {
-            remember(shared, &record)
+    let (all, now, mut ids) = (AtomicBool::new(true), shared.now(), Vec::new());
+    let over =
+        |standing: Standing| ViewQuery { limit: REMEMBERED, ..newest(views::ALERT, Some(standing.as_str())) };
+    Reading::default()
+        .pages(over(Standing::Stale), |rows| remember_over(shared, rows, &all))
+        .pages(over(Standing::Resolved), |rows| remember_over(shared, rows, &all))
+        .each(oldest(views::ALERT, Some(Standing::Firing.as_str())), |record| remember(shared, &record))
+        .each(oldest(views::TOKEN, Some("good")), |record| shared.tokens.put(record))
+        .each(oldest(views::HALT, Some(views::IN_FORCE)), |halt| shared.halts.restore(halt))
+        .each(oldest(views::SILENCE, None), |silence| shared.silences.restore(silence, now))
+        .each(oldest(views::SCHEDULE, None), |record| shared.clockwork.restore(record))
+        .each(oldest(views::PLUGIN, None), |record| shared.plugins.installed(record))
+        .pages(oldest(views::RUN, Some(views::OPEN)), |rows| {
+            ids.extend(rows.iter().filter_map(|row| row.id.parse::<RunId>().ok()));
+            Ok(ControlFlow::Continue(()))
         })
+        .read(shared.scribe.journal())
         .await?;
-    if all {
+    if all.into_inner() {
         shared.alerts.completed();
     }
-    shared.each_row(views::TOKEN, Some("good"), |record| shared.tokens.put(record)).await?;
     super::tokens::restore_uses(shared).await?;
-    // Before any run is taken up.
-    shared.each_row(views::HALT, Some(views::IN_FORCE), |halt| shared.halts.restore(halt)).await?;
-    let now = shared.now();
-    shared.each_row(views::SILENCE, None, |silence| shared.silences.restore(silence, now)).await?;
-    shared.each_row(views::SCHEDULE, None, |record| shared.clockwork.restore(record)).await?;
-    shared.each_row(views::PLUGIN, None, |record| shared.plugins.installed(record)).await?;
     let mut open = Vec::new();
-    for id in open_runs(shared).await? {
+    for id in ids {
         open.extend(folded(shared.scribe.journal(), &id).await?);
     }
     // In the order in which they were made, so that each gets its turn as before.
@@ -62,42 +67,21 @@ pub(super) async fn restore(shared: &Arc<Shared>) -> Result<Vec<Arc<Run>>, OpenE
     Ok(open)
 }
 
-/// The runs that had not ended.
-async fn open_runs(shared: &Shared) -> Result<Vec<RunId>, ReadError> {
-    let mut ids = Vec::new();
-    shared
-        .each_page(views::RUN, Some(views::OPEN), |rows| {
-            ids.extend(rows.iter().filter_map(|row| row.id.parse::<RunId>().ok()));
-            Ok(())
-        })
-        .await?;
-    Ok(ids)
-}
-
 fn remember(shared: &Shared, record: &AlertRecord) {
     if let Some(alert) = &record.alert {
         shared.alerts.put(Identity::of(&record.source, &alert.fingerprint), Known::from(record));
     }
 }
 
-/// The last alerts that are over, so that a late repeat of one starts nothing after a restart either; whether those
-/// are all.
-async fn remember_over(shared: &Shared, over: Standing) -> Result<bool, OpenError> {
-    let query = ViewQuery {
-        kind: views::ALERT,
-        state: Some(over.as_str().to_owned()),
-        keys: [None, None, None],
-        after: None,
-        limit: REMEMBERED,
-        newest_first: true,
-    };
-    let mut rows = shared.scribe.journal().views(&query).await?;
+/// Remembers the last alerts that are over, so that a late repeat of one starts nothing after a restart either; `all`
+/// becomes false where there were more.
+fn remember_over(shared: &Shared, rows: &[ViewRow], all: &AtomicBool) -> Result<ControlFlow<()>, ReadError> {
     // Oldest first: the newest of an identity is the one that counts.
-    rows.reverse();
-    for row in &rows {
-        remember(shared, &views::read(&row.doc).map_err(OpenError::Row)?);
+    for row in rows.iter().rev() {
+        remember(shared, &views::read(&row.doc).map_err(ReadError::Row)?);
     }
-    Ok(rows.len() < REMEMBERED as usize)
+    all.fetch_and(rows.len() < REMEMBERED as usize, Ordering::Relaxed);
+    Ok(ControlFlow::Break(()))
 }
 
 async fn take_up(shared: &Arc<Shared>, run: Run) -> Result<(), OpenError> {

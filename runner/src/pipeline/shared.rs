@@ -26,15 +26,16 @@ use super::halts::KillSwitch;
 use super::index::{Alerts, Runs};
 use super::live::LiveRun;
 use super::plugins::Plugins;
+use super::reading::{Reading, oldest};
 use super::schedules::Clockwork;
 use super::scribe::{Scribe, ScribeError};
 use super::silences::Book;
 use super::storms;
 use super::turns::{Place, Turns};
 use super::windows::Outlooks;
-use super::{Listed, Listing, ReadError, RunEntry, drive, next_page, views};
+use super::{Listed, Listing, ReadError, RunEntry, drive, views};
 use crate::config::Config;
-use crate::journal::{Beginning, Journal, JournalError, MAX_PAGE, ViewQuery, ViewRow};
+use crate::journal::{Beginning, Journal, JournalError, MAX_PAGE, ViewQuery};
 use crate::people::Tokens;
 use crate::sandbox::{Job, ProbeGrants, Report, Sandbox};
 
@@ -56,9 +57,6 @@ pub struct Rules {
     /// Digest over all policy files.
     pub policies_digest: Digest,
 }
-
-/// How many rows of a view are read at once.
-pub(super) const ROWS_AT_ONCE: u32 = 500;
 
 /// How many firings of one alert are looked through for the one that a late repeat is about.
 const EARLIER_FIRINGS: u32 = 8;
@@ -307,41 +305,9 @@ impl Shared {
         &self,
         kind: &'static str,
         state: Option<&str>,
-        mut take: impl FnMut(T),
+        take: impl FnMut(T) + Send,
     ) -> Result<(), ReadError> {
-        self.each_page(kind, state, |rows| {
-            for row in rows {
-                take(views::read(&row.doc).map_err(ReadError::Row)?);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Hands over the rows of a view, oldest first, a page at a time.
-    pub(super) async fn each_page(
-        &self,
-        kind: &'static str,
-        state: Option<&str>,
-        mut take: impl FnMut(&[ViewRow]) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
-        let mut after = None;
-        loop {
-            let query = ViewQuery {
-                kind,
-                state: state.map(str::to_owned),
-                keys: [None, None, None],
-                after: after.take(),
-                limit: ROWS_AT_ONCE,
-                newest_first: false,
-            };
-            let rows = self.scribe.journal().views(&query).await?;
-            take(&rows)?;
-            match next_page(&rows, ROWS_AT_ONCE) {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
+        Reading::default().each(oldest(kind, state), take).read(self.scribe.journal()).await
     }
 
     /// The record of an alert.

@@ -14,8 +14,9 @@ use staunch_core::standing::{Cause, Intervention, Move, MoveError, Report, Setti
 
 use super::interventions::InterventionRecord;
 use super::plugins::Plugins;
+use super::reading::newest;
 use super::scribe::{Line, Scribe};
-use super::shared::{ROWS_AT_ONCE, Shared};
+use super::shared::Shared;
 use super::views::{self, Action, PluginRecord};
 use super::{OpenError, Pipeline, ReadError, Refusal};
 use crate::journal::{Journal, ViewQuery};
@@ -176,18 +177,19 @@ pub async fn catch_up(
 ) -> Result<Vec<(PluginRecord, Move)>, ReadError> {
     let earliest = duration::before(now, settings.within);
     let mut told = Vec::new();
-    let newest = |kind, keys| ViewQuery {
-        kind,
-        state: None,
-        keys,
-        after: None,
-        limit: ROWS_AT_ONCE,
-        newest_first: true,
+    let plugins: Vec<&PluginRecord> = records.values().collect();
+    // More of each than a page never count.
+    let of_plugin = |plugin: &&PluginRecord| ViewQuery {
+        keys: [None, Some(plugin.name.clone()), None],
+        ..newest(views::ACTION, None)
     };
-    for plugin in records.values() {
+    let mut queries: Vec<ViewQuery> = plugins.iter().map(of_plugin).collect();
+    queries.push(newest(views::INTERVENTION, None));
+    let mut found = journal.views_at_once(&queries).await?;
+    let interventions = found.pop().unwrap_or_default();
+    for (plugin, actions) in plugins.into_iter().zip(found) {
         let earliest = earliest.max(plugin.installed_at);
-        // More of them than a page never count.
-        for row in journal.views(&newest(views::ACTION, [None, Some(plugin.name.clone()), None])).await? {
+        for row in actions {
             let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
             if action.at < earliest {
                 break;
@@ -195,7 +197,7 @@ pub async fn catch_up(
             told.push(Told::Ended(action));
         }
     }
-    for row in journal.views(&newest(views::INTERVENTION, [None, None, None])).await? {
+    for row in interventions {
         let record: InterventionRecord = views::read(&row.doc).map_err(ReadError::Row)?;
         if record.at < earliest {
             break;

@@ -79,7 +79,8 @@ enum Step {
     Write(Vec<(&'static str, usize, &'static str)>),
     /// The keys of all rows are in their table afterwards.
     Reopen,
-    List(ViewQuery),
+    /// Together: one, or several.
+    List(Vec<ViewQuery>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -92,12 +93,12 @@ fn step() -> impl Strategy<Value = Step> {
         (kind(), prop::option::of(state()), (key(4), key(7), key(6)), after, 1..20_u32, any::<bool>());
     let query = query.prop_map(|(kind, state, (k1, k2, k3), after, limit, newest_first)| {
         let state = state.map(str::to_owned);
-        Step::List(ViewQuery { kind, state, keys: [k1, k2, k3], after, limit, newest_first })
+        ViewQuery { kind, state, keys: [k1, k2, k3], after, limit, newest_first }
     });
     prop_oneof![
         3 => prop::collection::vec((kind(), 0..60_usize, state()), 1..12).prop_map(Step::Write),
         1 => Just(Step::Reopen),
-        6 => query,
+        6 => prop::collection::vec(query, 0..5).prop_map(Step::List),
     ]
 }
 
@@ -143,8 +144,9 @@ proptest! {
                         journal.shutdown().await;
                         journal = place.open().await;
                     }
-                    Step::List(query) => {
-                        prop_assert_eq!(journal.views(&query).await.unwrap(), found(&rows, &query), "{:?}", query);
+                    Step::List(queries) => {
+                        let expected: Vec<_> = queries.iter().map(|query| found(&rows, query)).collect();
+                        prop_assert_eq!(journal.views_at_once(&queries).await.unwrap(), expected, "{:?}", queries);
                     }
                 }
             }
