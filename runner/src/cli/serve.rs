@@ -19,7 +19,7 @@ use super::output::Output;
 use super::{Done, Failure, local};
 use crate::causes::chain;
 use crate::clock::Clock;
-use crate::http::{App, Routes, router};
+use crate::http::{App, router};
 use crate::journal::Journal;
 use crate::memory;
 use crate::pipeline::Pipeline;
@@ -39,7 +39,6 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     }
     let listen = checked.rules.config.listen;
     let data = checked.rules.config.data.clone();
-    let routes = aside(Routes::make);
     let (app, pipeline, journal) = assemble(checked).await?;
     let listener = TcpListener::bind(listen)
         .await
@@ -48,8 +47,7 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     let stop = CancellationToken::new();
     let signals = Signals::register()?;
     // A service once and for all: the routes are not copied for each connection.
-    let routes = routes.await.map_err(|error| Failure::Unreachable(format!("routes: {error}")))?;
-    let routes = router(routes, app.clone());
+    let routes = router(app.clone());
     let reloads = tokio::spawn(signals.watch(stop.clone(), app, pipeline.clone(), path.to_owned()));
     announce(output, &data, address);
     memory::start_is_over();

@@ -21,6 +21,7 @@ mod schedules;
 pub mod shapes;
 mod silences;
 mod storms;
+mod surface;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -34,15 +35,14 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use utoipa::OpenApi as _;
 
 use crate::intake::Source;
 use crate::people::oidc::Oidc;
 use crate::pipeline::{Pipeline, ReadError, Refusal};
 use idempotency::Answers;
 use problem::Problem;
+use surface::surface;
 
 /// Longest that a request may take. Approving may plan anew, which the plugins' own deadlines bound.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -106,121 +106,57 @@ impl App {
     }
 }
 
-/// The API's description, from the handlers.
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "Staunch",
-    description = "Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0"),
-))]
-struct Api;
+surface! {
+    /// The API's description.
+    struct Api = info(
+        title = "Staunch",
+        description = "Signed, sandboxed plugins in answer to alerts: planned, gated, verified, journaled.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    );
 
-fn described() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Api::openapi())
-        .merge(alert_routes())
-        .merge(run_routes())
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(plugins::list, plugins::install))
-                .routes(routes!(plugins::show))
-                .routes(routes!(plugins::reinstate))
-                .routes(routes!(plugins::revoke))
-                .routes(routes!(plugins::run))
-                .layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)),
-        )
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(tokens::list, tokens::create))
-                .routes(routes!(tokens::revoke)),
-        )
-        .routes(routes!(halts::list, halts::create))
-        .routes(routes!(halts::release))
-        .routes(routes!(silences::list, silences::create))
-        .routes(routes!(silences::expire))
-        .routes(routes!(schedules::list))
-        .routes(routes!(limits::list))
-        .routes(routes!(breakers::list))
-        .routes(routes!(breakers::trip))
-        .routes(routes!(breakers::reset))
-        .merge(audit_routes())
-        .routes(routes!(events::stream))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
-        .routes(routes!(health::root))
+    /// What senders deliver to.
+    fn deliveries:
+        alerts::receive, alerts::receive_with_token, alerts::receive_alertmanager_api;
+
+    /// What takes plugins.
+    fn uploads:
+        plugins::list, plugins::install, plugins::show, plugins::reinstate, plugins::revoke, plugins::run;
+
+    /// All the rest.
+    fn others:
+        alerts::list, alerts::show, alerts::why,
+        runs::list, runs::start, runs::show, runs::journal, runs::plan, runs::why, runs::approvals, runs::approve,
+        runs::reject, runs::cancel, runs::settle,
+        storms::list, storms::show, storms::approve, storms::reject,
+        by_hand::takeover, by_hand::give_back, by_hand::break_glass, by_hand::justifications, by_hand::review,
+        tokens::list, tokens::create, tokens::revoke,
+        halts::list, halts::create, halts::release,
+        silences::list, silences::create, silences::expire,
+        schedules::list, limits::list, breakers::list, breakers::trip, breakers::reset,
+        audit::checkpoint, audit::entries, audit::inclusion, audit::consistency, audit::export, audit::prove,
+        audit::log,
+        events::stream, health::livez, health::readyz, health::metrics, health::root;
 }
 
-fn alert_routes() -> OpenApiRouter<App> {
-    // The sources have limits of their own, so that a body is refused by the source's rule and not the server's.
-    OpenApiRouter::new()
-        .routes(routes!(alerts::receive, alerts::show))
-        .routes(routes!(alerts::receive_with_token))
-        .routes(routes!(alerts::receive_alertmanager_api))
-        .layer(DefaultBodyLimit::disable())
-        .routes(routes!(alerts::list))
-        .routes(routes!(alerts::why))
-}
-
-fn run_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(runs::list, runs::start))
-        .routes(routes!(runs::show))
-        .routes(routes!(runs::journal))
-        .routes(routes!(runs::plan))
-        .routes(routes!(runs::why))
-        .routes(routes!(runs::approvals))
-        .routes(routes!(runs::approve))
-        .routes(routes!(runs::reject))
-        .routes(routes!(runs::cancel))
-        .routes(routes!(runs::settle))
-        .routes(routes!(storms::list))
-        .routes(routes!(storms::show))
-        .routes(routes!(storms::approve))
-        .routes(routes!(storms::reject))
-        .routes(routes!(by_hand::takeover))
-        .routes(routes!(by_hand::give_back))
-        .routes(routes!(by_hand::break_glass))
-        .routes(routes!(by_hand::justifications))
-        .routes(routes!(by_hand::review))
-}
-
-fn audit_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(audit::checkpoint))
-        .routes(routes!(audit::entries))
-        .routes(routes!(audit::inclusion))
-        .routes(routes!(audit::consistency))
-        .routes(routes!(audit::export))
-        .routes(routes!(audit::prove))
-        .routes(routes!(audit::log))
+fn routes() -> Router<App> {
+    Router::new()
+        // The sources have limits of their own, so that a body is refused by the source's rule and not the server's.
+        .merge(deliveries().layer(DefaultBodyLimit::disable()))
+        .merge(uploads().layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)))
+        .merge(others())
 }
 
 /// The OpenAPI 3.1 document, as JSON.
 #[must_use]
 pub fn openapi() -> String {
-    let (_, api) = described().split_for_parts();
-    api.to_pretty_json().unwrap_or_default()
-}
-
-/// The routes, before there is anything to serve by them: making them takes as long as opening the journal, and can be
-/// done meanwhile.
-#[derive(Debug)]
-pub struct Routes(Router<App>);
-
-impl Routes {
-    /// Makes them.
-    #[must_use]
-    pub fn make() -> Self {
-        Self(described().split_for_parts().0)
-    }
+    Api::openapi().to_pretty_json().unwrap_or_default()
 }
 
 /// The whole HTTP surface.
-pub fn router(routes: Routes, app: App) -> Router {
+pub fn router(app: App) -> Router {
     // Few ask for it, and it is long: it is made anew each time.
     let openapi = || async { ([(axum::http::header::CONTENT_TYPE, "application/json")], openapi()) };
-    routes
-        .0
+    routes()
         .route("/openapi.json", axum::routing::get(openapi))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)

@@ -153,7 +153,7 @@ fn report(file: PathBuf, manifest: &Manifest, bytes: &[u8], toolchain: String) -
         file,
         name: manifest.name.clone(),
         version: manifest.version.to_string(),
-        digest: component.digest,
+        digest: component.digest(),
         size: bytes.len(),
         imports: component.interface.imports.iter().cloned().collect(),
         exports: component.interface.roles().into_iter().map(str::to_owned).collect(),

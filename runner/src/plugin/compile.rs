@@ -90,7 +90,7 @@ impl UnverifiedBuild {
         let component = super::component::Component::read(&bytes)?;
         let manifest = component.parse_manifest(file).map_err(|error: ManifestError| error)?;
         component.interface.check_against(&manifest)?;
-        let digest = component.digest;
+        let digest = component.digest();
         Ok(Self { bytes, digest, manifest })
     }
 

@@ -34,8 +34,7 @@ const MAX_NAMES: usize = 1000;
 pub struct Component<'a> {
     /// The manifest's bytes.
     pub manifest: &'a [u8],
-    /// SHA-256 of all bytes.
-    pub digest: Digest,
+    bytes: &'a [u8],
     /// What it imports and exports.
     pub interface: Interface,
 }
@@ -95,7 +94,13 @@ impl<'a> Component<'a> {
             [manifest] => manifest,
             _ => return Err(ComponentError::SeveralManifests),
         };
-        Ok(Self { manifest, digest: Digest::of(bytes), interface: top.interface })
+        Ok(Self { manifest, bytes, interface: top.interface })
+    }
+
+    /// SHA-256 of all its bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.bytes)
     }
 
     /// Its manifest; `file` names the component in problems.
@@ -103,8 +108,17 @@ impl<'a> Component<'a> {
     /// # Errors
     /// Every problem of the manifest.
     pub fn parse_manifest(&self, file: &str) -> Result<Manifest, ManifestError> {
-        Manifest::parse(&format!("{file}#{MANIFEST_SECTION}"), self.manifest)
+        Manifest::parse(&named(file), self.manifest)
     }
+
+    /// As [`Component::parse_manifest`], for a plugin that was installed ([`Manifest::parse_again`]).
+    pub(super) fn parse_manifest_again(&self, file: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse_again(&named(file), self.manifest)
+    }
+}
+
+fn named(file: &str) -> String {
+    format!("{file}#{MANIFEST_SECTION}")
 }
 
 /// The bytes of `component` with `manifest` as its one manifest section.

@@ -123,12 +123,27 @@ pub struct ManifestError {
     pub problems: Vec<Problem>,
 }
 
+/// Makes the schema of a plugin's input, or tells what is wrong with it.
+type MakeSchema = fn(serde_json::Value) -> Result<InputSchema, String>;
+
 impl Manifest {
     /// Reads a manifest; `file` is its name in problems.
     ///
     /// # Errors
     /// Every problem found, each with its place.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, ManifestError> {
+        Self::parse_by(file, bytes, InputSchema::compile)
+    }
+
+    /// Reads the manifest of a plugin that was installed: the schema of its input is compiled when it is needed.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`], but for that schema.
+    pub fn parse_again(file: &str, bytes: &[u8]) -> Result<Self, ManifestError> {
+        Self::parse_by(file, bytes, |schema| Ok(InputSchema::compiled_before(schema)))
+    }
+
+    fn parse_by(file: &str, bytes: &[u8], schema: MakeSchema) -> Result<Self, ManifestError> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) if bytes.len() <= MAX_BYTES => text,
             Ok(_) => {
@@ -141,7 +156,7 @@ impl Manifest {
         };
         let source = Source::new(file, text);
         let manifest = match DeTable::parse(text) {
-            Ok(document) => read(&Table::root(&source, &document), Digest::of(bytes)),
+            Ok(document) => read(&Table::root(&source, &document), Digest::of(bytes), schema),
             Err(error) => {
                 source.problem(error.span().unwrap_or(0..0), error.message());
                 None
@@ -187,12 +202,12 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-fn read(root: &Table<'_>, digest: Digest) -> Option<Manifest> {
+fn read(root: &Table<'_>, digest: Digest, schema: MakeSchema) -> Option<Manifest> {
     root.only(&["plugin", "capabilities", "repeat", "limits", "input"]);
     let capabilities = root.table("capabilities").map(|table| requests(&table)).unwrap_or_default();
     let once = root.table("repeat").map(|table| tightened(&table, &capabilities)).unwrap_or_default();
     let limits = root.table("limits").map_or_else(Limits::default, |table| limits::read(&table));
-    let input = root.table("input").and_then(|table| input_schema(&table));
+    let input = root.table("input").and_then(|table| input_schema(&table, schema));
     let Some(plugin) = root.table("plugin") else {
         if !root.has("plugin") {
             root.problem(
@@ -312,8 +327,8 @@ fn word<T: Copy>(table: &Table<'_>, key: &str, words: &[(&str, T)]) -> Option<T>
     value
 }
 
-fn input_schema(table: &Table<'_>) -> Option<InputSchema> {
-    match InputSchema::compile(table.json()) {
+fn input_schema(table: &Table<'_>, make: MakeSchema) -> Option<InputSchema> {
+    match make(table.json()) {
         Ok(schema) => Some(schema),
         Err(reason) => {
             table.problem(format!("`[input]` is not a JSON Schema (2020-12): {reason}"));

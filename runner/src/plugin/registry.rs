@@ -30,7 +30,7 @@ use staunch_core::id::Digest;
 use super::component::{self, request_lines};
 use super::dsse;
 use super::listed;
-use super::trust::{Candidate, Floor, TrustError, TrustPolicy, VerifiedPlugin, verify};
+use super::trust::{Candidate, Floor, TrustError, TrustPolicy, VerifiedPlugin, verify, verify_again};
 pub use opening::{Opened, Opening};
 
 use index::{Downgrade, Entry, Index, Stored};
@@ -318,7 +318,7 @@ impl Registry {
             return Err(changed());
         }
         let candidate = Candidate { file: &file, component: &component, envelope: &envelope };
-        let plugin = verify(&candidate, policy, Some(floor), now)?;
+        let plugin = verify_again(&candidate, policy, floor, now)?;
         let manifest = plugin.manifest();
         let same = plugin.digest() == stored.digest
             && manifest.name == name

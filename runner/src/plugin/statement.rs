@@ -127,7 +127,7 @@ impl Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
             subject: vec![Subject {
                 name: format!("{}-{}.wasm", manifest.name, manifest.version),
-                digest: SubjectDigest { sha256: component.digest.hex() },
+                digest: SubjectDigest { sha256: component.digest().hex() },
             }],
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate: Release::of(&manifest, now),

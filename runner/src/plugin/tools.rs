@@ -114,7 +114,7 @@ pub fn inspect(file: &str, bytes: &[u8], envelope: Option<&[u8]>) -> Result<Insp
             let unusable = |source| ToolError::Envelope { file: file.to_owned(), source };
             let (envelope, payload) = Envelope::read(envelope).map_err(unusable)?;
             let fits = Statement::read(&payload)
-                .is_ok_and(|statement| is_digest(statement.subject_sha256(), component.digest));
+                .is_ok_and(|statement| is_digest(statement.subject_sha256(), component.digest()));
             (envelope.key_ids().map(str::to_owned).collect(), Some(fits))
         }
     };
@@ -134,7 +134,7 @@ pub fn inspect(file: &str, bytes: &[u8], envelope: Option<&[u8]>) -> Result<Insp
         kind: manifest.kind.as_str().to_owned(),
         description: manifest.description.clone(),
         effects: manifest.effects.as_str().to_owned(),
-        digest: component.digest.to_string(),
+        digest: component.digest().to_string(),
         size: bytes.len() as u64,
         imports,
         wasi,

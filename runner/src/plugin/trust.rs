@@ -15,7 +15,7 @@ use staunch_core::id::Digest;
 use super::component::{Component, ComponentError, Interface};
 use super::dsse::{DsseError, Envelope, key_id};
 use super::listed;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ManifestError};
 use super::statement::{Statement, StatementError, is_digest};
 
 /// Whose signatures count, and how many are needed.
@@ -298,7 +298,21 @@ pub fn verify(
     floor: Option<&Floor>,
     now: DateTime<Utc>,
 ) -> Result<VerifiedPlugin, TrustError> {
-    decide(candidate, policy, floor, now)
+    decide(candidate, policy, floor, now, |component, file| component.parse_manifest(file))
+        .map_err(|refusal| TrustError { file: candidate.file.to_owned(), refusal })
+}
+
+/// Decides whether a plugin that was installed is still genuine; the schema of its input is compiled when it is needed.
+///
+/// # Errors
+/// As [`verify`].
+pub(super) fn verify_again(
+    candidate: &Candidate<'_>,
+    policy: &TrustPolicy,
+    floor: &Floor,
+    now: DateTime<Utc>,
+) -> Result<VerifiedPlugin, TrustError> {
+    decide(candidate, policy, Some(floor), now, |component, file| component.parse_manifest_again(file))
         .map_err(|refusal| TrustError { file: candidate.file.to_owned(), refusal })
 }
 
@@ -307,6 +321,7 @@ fn decide(
     policy: &TrustPolicy,
     floor: Option<&Floor>,
     now: DateTime<Utc>,
+    parse_manifest: fn(&Component<'_>, &str) -> Result<Manifest, ManifestError>,
 ) -> Result<VerifiedPlugin, Refusal> {
     let (envelope, payload) = Envelope::read(candidate.envelope).map_err(Refusal::Envelope)?;
     let (statement, signers) = signed_statement(&envelope, &payload, policy, now)?;
@@ -316,7 +331,7 @@ fn decide(
     }
     let component = Component::read(candidate.component).map_err(Refusal::Component)?;
     let manifest =
-        component.parse_manifest(candidate.file).map_err(|error| Refusal::Component(error.into()))?;
+        parse_manifest(&component, candidate.file).map_err(|error| Refusal::Component(error.into()))?;
     if let Some(member) = statement.predicate.differs_from(&manifest) {
         return Err(Refusal::Manifest(member));
     }

@@ -1,7 +1,7 @@
 //! The JSON Schema of a plugin's input.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
@@ -15,7 +15,7 @@ const MAX_VIOLATIONS: usize = 8;
 #[derive(Clone)]
 pub struct InputSchema {
     schema: Value,
-    validator: Arc<Validator>,
+    compiled: Arc<OnceLock<Result<Validator, String>>>,
 }
 
 /// An input that a plugin does not take.
@@ -32,27 +32,26 @@ impl InputSchema {
     /// # Errors
     /// What is wrong with the schema, as one sentence.
     pub fn compile(schema: Value) -> Result<Self, String> {
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            .with_pattern_options(PatternOptions::regex())
-            .offline()
-            .build(&schema)
-            .map_err(|error| match error.instance_path().as_str() {
-                "" => error.to_string(),
-                path => format!("at {path}: {error}"),
-            })?;
-        Ok(Self { schema, validator: Arc::new(validator) })
+        let schema = Self::compiled_before(schema);
+        schema.validator()?;
+        Ok(schema)
+    }
+
+    /// A schema that was compiled before, as that of a plugin was when it was installed: it is compiled again with the
+    /// first input that is checked. Were it wrong now, it would refuse every input.
+    #[must_use]
+    pub fn compiled_before(schema: Value) -> Self {
+        Self { schema, compiled: Arc::default() }
     }
 
     /// The schema that every input passes.
-    ///
-    /// # Panics
-    /// Never: `true` is a schema.
     #[must_use]
     pub fn anything() -> Self {
-        Self::compile(Value::Bool(true)).expect("`true` is a JSON Schema")
+        Self::compiled_before(Value::Bool(true))
+    }
+
+    fn validator(&self) -> Result<&Validator, String> {
+        self.compiled.get_or_init(|| compile(&self.schema)).as_ref().map_err(Clone::clone)
     }
 
     /// The schema as JSON.
@@ -66,8 +65,8 @@ impl InputSchema {
     /// # Errors
     /// The first violations, each with its path; values do not appear, they may be secret.
     pub fn check(&self, input: &Value) -> Result<(), InputError> {
-        let violations: Vec<String> = self
-            .validator
+        let validator = self.validator().map_err(|wrong| InputError { violations: vec![wrong] })?;
+        let violations: Vec<String> = validator
             .iter_errors(input)
             .take(MAX_VIOLATIONS)
             .map(|error| {
@@ -78,6 +77,20 @@ impl InputSchema {
             .collect();
         if violations.is_empty() { Ok(()) } else { Err(InputError { violations }) }
     }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        .with_pattern_options(PatternOptions::regex())
+        .offline()
+        .build(schema)
+        .map_err(|error| match error.instance_path().as_str() {
+            "" => error.to_string(),
+            path => format!("at {path}: {error}"),
+        })
 }
 
 impl fmt::Debug for InputSchema {
@@ -121,7 +134,9 @@ mod tests {
             json!({"type": "string", "pattern": "("}),
             json!({"type": "string", "format": "no-such-format"}),
         ] {
-            assert!(InputSchema::compile(schema.clone()).is_err(), "{schema}");
+            let wrong = InputSchema::compile(schema.clone()).unwrap_err();
+            let refused = InputSchema::compiled_before(schema.clone()).check(&json!({})).unwrap_err();
+            assert_eq!(refused.violations, [wrong], "{schema}");
         }
     }
 }
