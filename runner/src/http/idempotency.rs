@@ -107,13 +107,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// The middleware over all routes; requests without the header pass untouched.
+/// The middleware over all routes but those of deliveries; requests without the header pass untouched.
 pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some(key) = request.headers().get("idempotency-key").cloned() else { return next.run(request).await };
-    // A repeated delivery is known by its alerts.
-    if ["/v1/alerts/", "/api/v2/"].iter().any(|path| request.uri().path().starts_with(path)) {
-        return next.run(request).await;
-    }
     // Who has no good token is refused by the route itself, and leaves nothing in the store.
     let caller = Caller::of(&app, request.headers()).await;
     let (Ok(caller), &Method::POST) = (caller, request.method()) else { return next.run(request).await };

@@ -114,7 +114,7 @@ surface! {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     );
 
-    /// What senders deliver to.
+    /// What senders deliver to: bodies are limited by their sources.
     fn deliveries:
         alerts::receive, alerts::receive_with_token, alerts::receive_alertmanager_api;
 
@@ -138,12 +138,10 @@ surface! {
         events::stream, health::livez, health::readyz, health::metrics, health::root;
 }
 
-fn routes() -> Router<App> {
-    Router::new()
-        // The sources have limits of their own, so that a body is refused by the source's rule and not the server's.
-        .merge(deliveries().layer(DefaultBodyLimit::disable()))
-        .merge(uploads().layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)))
-        .merge(others())
+/// A delivery that is repeated is known by its alerts, all else by the key that it may have.
+fn routes(app: &App) -> Router<App> {
+    let keyed = uploads().layer(DefaultBodyLimit::max(MAX_PLUGIN_UPLOAD)).merge(others());
+    deliveries().merge(keyed.layer(middleware::from_fn_with_state(app.clone(), idempotency::layer)))
 }
 
 /// The OpenAPI 3.1 document, as JSON.
@@ -156,11 +154,10 @@ pub fn openapi() -> String {
 pub fn router(app: App) -> Router {
     // Few ask for it, and it is long: it is made anew each time.
     let openapi = || async { ([(axum::http::header::CONTENT_TYPE, "application/json")], openapi()) };
-    routes()
+    routes(&app)
         .route("/openapi.json", axum::routing::get(openapi))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
         .layer(middleware::from_fn(own_words))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))
