@@ -21,24 +21,35 @@ const PURGE_DELAY: i32 = 15;
 /// How long free memory is kept once the daemon has started, in milliseconds: the allocator's own choice.
 const KEEP_FREE: i64 = 1000;
 
-/// Sets the allocator up: memory is committed as it is used, so that what is free can be given back; and until the
-/// start is over it is given back at once. To be called before anything is allocated.
+/// Sets the allocator up: memory is committed as it is used, so that what is free can be given back. To be called
+/// before anything is allocated.
 pub extern "C" fn set_up() {
     #[expect(unsafe_code, reason = "the allocator's settings have no safe binding")]
     // SAFETY: the function takes any option at any time, and is there to be called before the first allocation.
     unsafe {
         mi_option_set(ARENA_EAGER_COMMIT, 0);
-        mi_option_set(PURGE_DELAY, 0);
+        mi_option_set(PURGE_DELAY, KEEP_FREE);
     }
+}
+
+/// Gives back what reading the configuration left behind, in few pieces; what is freed from then on until the start is
+/// over is given back at once, since what stays would come to lie between.
+pub fn configuration_is_read() {
+    collect(0);
 }
 
 /// Gives back what this thread freed while the daemon started, and lets free memory be kept from now on.
 pub fn start_is_over() {
+    collect(KEEP_FREE);
+}
+
+/// Gives free memory back now, and what is freed later after a delay in milliseconds.
+fn collect(delay: i64) {
     #[expect(unsafe_code, reason = "the allocator's own calls have no safe binding")]
     // SAFETY: as above; the first only looks for free memory of this thread and of threads that are gone.
     unsafe {
         mi_collect(true);
-        mi_option_set(PURGE_DELAY, KEEP_FREE);
+        mi_option_set(PURGE_DELAY, delay);
     }
 }
 

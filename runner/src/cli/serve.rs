@@ -34,6 +34,7 @@ pub(super) async fn run(args: &ServeArgs, path: &Path, output: &Output) -> Done 
     logging(args)?;
     local::must_exist(path)?;
     let checked = load(path).map_err(|problems| Failure::Usage(local::lines(&problems)))?;
+    memory::configuration_is_read();
     for warning in &checked.warnings {
         tracing::warn!("{warning}");
     }
