@@ -122,10 +122,7 @@ impl Batch {
         let mut rows = Rows::default();
         for Segment { first, leaves, payloads, runs, .. } in std::mem::take(&mut self.segments) {
             let first = signed(first);
-            rows.segments.push_back((first, leaves));
-            if !payloads.is_empty() {
-                rows.payloads.push_back((first, payloads));
-            }
+            rows.segments.push_back((first, leaves, payloads));
             rows.runs.extend(runs.into_iter().map(|(run, places)| (run, first, places)));
         }
         let views =
@@ -141,10 +138,8 @@ impl Batch {
 /// The rows of a batch that are not yet in a call.
 #[derive(Default)]
 struct Rows {
-    /// Index of the first entry, leaves.
-    segments: VecDeque<(i64, Vec<u8>)>,
-    /// Index of the first entry, payloads.
-    payloads: VecDeque<(i64, Vec<u8>)>,
+    /// Index of the first entry, leaves, payloads.
+    segments: VecDeque<(i64, Vec<u8>, Vec<u8>)>,
     /// Run, index of the segment's first entry, the run's places in it.
     runs: VecDeque<(String, i64, Vec<u8>)>,
     /// By the place of their table.
@@ -155,7 +150,7 @@ impl Rows {
     /// The calls: the first begins the transaction, the last commits it if it is `alone`.
     fn calls(mut self, alone: bool) -> Result<Vec<(Shape, SqliteArguments)>, sqlx::Error> {
         let most = self.views.iter().map(VecDeque::len).max().unwrap_or(0);
-        let most = most.max(self.segments.len()).max(self.payloads.len()).max(self.runs.len());
+        let most = most.max(self.segments.len()).max(self.runs.len());
         let count = most.div_ceil(MAX_ROWS).max(1);
         let calls = (0..count).map(|call| {
             let (mut shape, arguments) = self.call().map_err(sqlx::Error::Encode)?;
@@ -169,23 +164,20 @@ impl Rows {
     /// The next call.
     fn call(&mut self) -> Result<(Shape, SqliteArguments), BoundError> {
         let segments = part(&mut self.segments);
-        let payloads = part(&mut self.payloads);
         let runs = part(&mut self.runs);
         let views = self.views.each_mut().map(part);
         let view_rows = views.each_ref().map(ExactSizeIterator::len);
-        let shape = Shape::holding(segments.len(), payloads.len(), runs.len(), view_rows);
+        let shape = Shape::holding(segments.len(), runs.len(), view_rows);
         let mut arguments = SqliteArguments::default();
         let views_count = shape.views.iter().sum::<usize>() * VIEW_COLUMNS;
-        let count = (shape.segments + shape.payloads) * 2 + shape.runs * 3 + views_count;
-        arguments.reserve(count, 0);
-        for (rows, length) in [(segments, shape.segments), (payloads, shape.payloads)] {
-            let missing = length - rows.len();
-            for (first, bytes) in rows {
-                arguments.add(first)?;
-                arguments.add(bytes)?;
-            }
-            fill(&mut arguments, missing * 2)?;
+        arguments.reserve((shape.segments + shape.runs) * 3 + views_count, 0);
+        let missing = shape.segments - segments.len();
+        for (first, leaves, payloads) in segments {
+            arguments.add(first)?;
+            arguments.add(leaves)?;
+            arguments.add((!payloads.is_empty()).then_some(payloads))?;
         }
+        fill(&mut arguments, missing * 3)?;
         let missing = shape.runs - runs.len();
         for (run, first, places) in runs {
             arguments.add(run)?;

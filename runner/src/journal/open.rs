@@ -222,9 +222,12 @@ pub(super) async fn prepare_schema(
     if there.len() <= sql::LATER.len() {
         sqlx::raw_sql(sql::LATER_TABLES).execute(&mut *connection).await.map_err(failed())?;
     }
-    let meta: Vec<(String, String)> =
-        sqlx::query_as(sql::META).fetch_all(&mut *connection).await.map_err(failed())?;
-    let meta: Meta = meta.into_iter().collect();
+    let mut meta = read_meta(connection).await?;
+    while let Some(upgrade) = meta.get("schema").and_then(|version| sql::upgrade(version)) {
+        tracing::info!("bringing the journal's tables up to date");
+        sqlx::raw_sql(upgrade).execute(&mut *connection).await.map_err(failed())?;
+        meta = read_meta(connection).await?;
+    }
     let dir = || dir.to_owned();
     for (key, expected) in [("schema", sql::SCHEMA_VERSION), ("origin", origin)] {
         match meta.get(key).cloned() {
@@ -233,10 +236,6 @@ pub(super) async fn prepare_schema(
                 put.execute(&mut *connection).await.map_err(failed())?;
             }
             Some(found) if found == expected => {}
-            Some(found) if key == "schema" && sql::SCHEMAS_BEFORE.contains(&found.as_str()) => {
-                tracing::info!("bringing the journal's tables up to date");
-                sqlx::raw_sql(sql::UPGRADE).execute(&mut *connection).await.map_err(failed())?;
-            }
             Some(found) if key == "schema" => {
                 return Err(JournalError::Schema { dir: dir(), found, known: sql::SCHEMA_VERSION });
             }
@@ -246,6 +245,11 @@ pub(super) async fn prepare_schema(
         }
     }
     Ok(meta)
+}
+
+async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, JournalError> {
+    let rows: Result<Vec<(String, String)>, _> = sqlx::query_as(sql::META).fetch_all(connection).await;
+    Ok(rows.map_err(JournalError::database("read what the journal says of itself"))?.into_iter().collect())
 }
 
 /// Rows of views whose keys are in no index yet.

@@ -15,9 +15,16 @@ use sqlx::{AssertSqlSafe, QueryBuilder};
 use super::read::{MAX_PAGE, ViewQuery};
 
 /// Counts up when an older program could no longer read the tables.
-pub(super) const SCHEMA_VERSION: &str = "4";
-/// The versions before, which are brought up to date by [`UPGRADE`].
-pub(super) const SCHEMAS_BEFORE: [&str; 2] = ["2", "3"];
+pub(super) const SCHEMA_VERSION: &str = "5";
+
+/// What brings a journal of a version before to a later one.
+pub(super) fn upgrade(version: &str) -> Option<&'static str> {
+    match version {
+        "2" | "3" => Some(TO_4),
+        "4" => Some(TO_5),
+        _ => None,
+    }
+}
 
 /// The tables of the views' rows, each with the kind that it is for; the first is for all others. Every run makes rows
 /// of these kinds: in tables of their own they go in at the end, as does what finds them. In one table for all they
@@ -101,7 +108,23 @@ macro_rules! take_views_from {
     };
 }
 
-/// What [`super::segment`] says of the first three tables. A state or key that is empty is NULL and in no index.
+/// The triggers of the table of segments: its payloads alone can be made less.
+macro_rules! segments_stay {
+    () => {
+        "CREATE TRIGGER segments_stay BEFORE UPDATE OF first, leaves ON segments
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER segments_lose_nothing BEFORE DELETE ON segments
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER payloads_only_shrink BEFORE UPDATE OF payloads ON segments
+        WHEN OLD.payloads IS NULL OR NEW.payloads IS NULL
+            OR octet_length(NEW.payloads) >= octet_length(OLD.payloads)
+        BEGIN SELECT RAISE(ABORT, 'a payload can be removed but not changed'); END;
+    "
+    };
+}
+
+/// What [`super::segment`] says of the first two tables. Payloads stand behind the leaves, which are read without them:
+/// beside them in a table of their own they would cost a commit a page or two more. A state or key that is empty is NULL and in no index.
 ///
 /// The keys of a view's row are looked up in `view_keys`, where they are put for many rows at once ([`index_keys`]):
 /// most of them are spread all over that table, and a page for each would cost a commit more than all the rest of it.
@@ -115,9 +138,7 @@ pub(super) const SCHEMA: &str = concat!(
     "
     BEGIN IMMEDIATE;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE segments (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
-    CREATE TABLE payloads (first INTEGER PRIMARY KEY REFERENCES segments (first) DEFERRABLE INITIALLY DEFERRED,
-        bytes BLOB NOT NULL);
+    CREATE TABLE segments (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL, payloads BLOB);
     CREATE TABLE runs (
         run TEXT NOT NULL, first INTEGER NOT NULL REFERENCES segments (first) DEFERRABLE INITIALLY DEFERRED,
         places BLOB NOT NULL, PRIMARY KEY (run, first)
@@ -130,16 +151,9 @@ pub(super) const SCHEMA: &str = concat!(
         kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
         k1 TEXT, k2 TEXT, k3 TEXT, doc BLOB NOT NULL, PRIMARY KEY (kind, id)
     );
-    CREATE TRIGGER segments_stay BEFORE UPDATE ON segments
-        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-    CREATE TRIGGER segments_lose_nothing BEFORE DELETE ON segments
-        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-    CREATE TRIGGER payloads_only_shrink BEFORE UPDATE ON payloads
-        WHEN octet_length(NEW.bytes) >= octet_length(OLD.bytes) OR NEW.first <> OLD.first
-        BEGIN SELECT RAISE(ABORT, 'a payload can be removed but not changed'); END;
-    CREATE TRIGGER payloads_leave_a_mark BEFORE DELETE ON payloads
-        BEGIN SELECT RAISE(ABORT, 'a removed payload leaves its mark'); END;
-    CREATE TRIGGER runs_stay BEFORE UPDATE ON runs
+    ",
+    segments_stay!(),
+    "CREATE TRIGGER runs_stay BEFORE UPDATE ON runs
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
     CREATE TRIGGER runs_lose_nothing BEFORE DELETE ON runs
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
@@ -151,8 +165,8 @@ pub(super) const SCHEMA: &str = concat!(
 "
 );
 
-/// Brings a journal of a version before up to date. SQLite: dropping a table drops its other indexes.
-pub(super) const UPGRADE: &str = concat!(
+/// The views of versions 2 and 3 had one table. SQLite: dropping a table drops its other indexes.
+const TO_4: &str = concat!(
     "
     BEGIN IMMEDIATE;
     ALTER TABLE views RENAME TO views_before;
@@ -164,6 +178,23 @@ pub(super) const UPGRADE: &str = concat!(
     "DROP TABLE views_before;
     DELETE FROM meta WHERE key = 'indexed';
     UPDATE meta SET value = '4' WHERE key = 'schema';
+    COMMIT;
+"
+);
+
+/// The payloads of version 4 had a table of their own.
+const TO_5: &str = concat!(
+    "
+    BEGIN IMMEDIATE;
+    DROP TRIGGER segments_stay;
+    DROP TRIGGER segments_lose_nothing;
+    DROP TRIGGER payloads_only_shrink;
+    ALTER TABLE segments ADD COLUMN payloads BLOB;
+    UPDATE segments SET payloads = (SELECT bytes FROM payloads WHERE payloads.first = segments.first);
+    DROP TABLE payloads;
+    ",
+    segments_stay!(),
+    "UPDATE meta SET value = '5' WHERE key = 'schema';
     COMMIT;
 "
 );
@@ -189,25 +220,23 @@ pub(super) const PUT_META: &str =
 
 pub(super) const LAST_SEGMENT: &str = "SELECT first, leaves FROM segments ORDER BY first DESC LIMIT 1";
 /// The segments that hold any of the entries from the one index up to the other.
-pub(super) const SEGMENTS: &str = "SELECT segments.first, leaves, bytes
-    FROM segments LEFT JOIN payloads ON payloads.first = segments.first
-    WHERE segments.first >= (SELECT coalesce(max(first), 0) FROM segments WHERE first <= ?) AND segments.first < ?
-    ORDER BY segments.first";
+pub(super) const SEGMENTS: &str = "SELECT first, leaves, payloads FROM segments
+    WHERE first >= (SELECT coalesce(max(first), 0) FROM segments WHERE first <= ?) AND first < ? ORDER BY first";
 /// The same without payloads.
 pub(super) const LEAVES: &str = "SELECT first, leaves, NULL FROM segments
     WHERE first >= (SELECT coalesce(max(first), 0) FROM segments WHERE first <= ?) AND first < ? ORDER BY first";
 pub(super) const RUN_PLACES: &str = "SELECT first, places FROM runs WHERE run = ? ORDER BY first";
 /// The segments that hold entries of a run, none of which ends before an index.
-pub(super) const RUN_SEGMENTS: &str = "SELECT runs.first, places, leaves, bytes
-    FROM runs JOIN segments ON segments.first = runs.first LEFT JOIN payloads ON payloads.first = runs.first
+pub(super) const RUN_SEGMENTS: &str = "SELECT runs.first, places, leaves, payloads
+    FROM runs JOIN segments ON segments.first = runs.first
     WHERE run = ? AND runs.first > ? ORDER BY runs.first";
 pub(super) const SUBTREES: &str = "SELECT hash FROM subtrees WHERE level = ? AND n >= ? AND n < ? ORDER BY n";
 pub(super) const PUT_SUBTREE: &str = "INSERT INTO subtrees (level, n, hash) VALUES (?, ?, ?)";
 
-/// The payloads of the segment that holds an entry.
-pub(super) const PAYLOADS_OF: &str = "SELECT first, bytes FROM payloads
-    WHERE first = (SELECT max(first) FROM segments WHERE first <= ?)";
-pub(super) const SHRINK_PAYLOADS: &str = "UPDATE payloads SET bytes = ? WHERE first = ?";
+/// The payloads of the segment that holds an entry, where it has any.
+pub(super) const PAYLOADS_OF: &str = "SELECT first, payloads FROM segments
+    WHERE first = (SELECT max(first) FROM segments WHERE first <= ?) AND payloads IS NOT NULL";
+pub(super) const SHRINK_PAYLOADS: &str = "UPDATE segments SET payloads = ? WHERE first = ?";
 /// SQLite: overwrites what is removed with zeros, and only then, because it costs writes.
 pub(super) const OVERWRITE_ON: &str = "PRAGMA secure_delete = ON";
 pub(super) const OVERWRITE_OFF: &str = "PRAGMA secure_delete = OFF";
@@ -405,7 +434,6 @@ pub(super) struct Shape {
     pub(super) begin: bool,
     pub(super) commit: bool,
     pub(super) segments: usize,
-    pub(super) payloads: usize,
     pub(super) runs: usize,
     /// By the place of their table.
     pub(super) views: [usize; TABLE_COUNT],
@@ -413,17 +441,11 @@ pub(super) struct Shape {
 
 impl Shape {
     /// The smallest shape that holds these rows, each at most [`MAX_ROWS`].
-    pub(super) fn holding(
-        segments: usize,
-        payloads: usize,
-        runs: usize,
-        views: [usize; TABLE_COUNT],
-    ) -> Self {
+    pub(super) fn holding(segments: usize, runs: usize, views: [usize; TABLE_COUNT]) -> Self {
         Self {
             begin: false,
             commit: false,
             segments: round(segments),
-            payloads: round(payloads),
             runs: round(runs),
             views: views.map(round),
         }
@@ -459,8 +481,7 @@ fn batch(shape: Shape) -> String {
         sql.push_str(BEGIN);
         sql.push(';');
     }
-    insert(&mut sql, "segments (first, leaves)", shape.segments, 2);
-    insert(&mut sql, "payloads (first, bytes)", shape.payloads, 2);
+    insert(&mut sql, "segments (first, leaves, payloads)", shape.segments, 3);
     insert(&mut sql, "runs (run, first, places)", shape.runs, 3);
     for ((table, _), rows) in TABLES.into_iter().zip(shape.views) {
         if rows > 0 {

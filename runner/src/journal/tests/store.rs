@@ -175,10 +175,10 @@ async fn the_database_refuses_changes_to_entries() {
         "UPDATE segments SET leaves = x'00' WHERE first = 0",
         "DELETE FROM segments WHERE first = 0",
         "UPDATE segments SET first = 1000 WHERE first = 0",
-        "UPDATE payloads SET bytes = bytes || x'00' WHERE first = 0",
-        "UPDATE payloads SET bytes = zeroblob(length(bytes)) WHERE first = 0",
-        "UPDATE payloads SET first = 1000 WHERE first = 0",
-        "DELETE FROM payloads WHERE first = 0",
+        "UPDATE segments SET payloads = payloads || x'00' WHERE first = 0",
+        "UPDATE segments SET payloads = zeroblob(length(payloads)) WHERE first = 0",
+        "UPDATE segments SET payloads = NULL WHERE first = 0",
+        "UPDATE segments SET payloads = x'', leaves = x'00' WHERE first = 0",
         "UPDATE runs SET first = 1",
         "DELETE FROM runs",
         "UPDATE subtrees SET hash = x'00'",
@@ -190,7 +190,7 @@ async fn the_database_refuses_changes_to_entries() {
             "{change}: {error}"
         );
     }
-    sqlx::query("UPDATE payloads SET bytes = x'000000' WHERE first = 0").execute(&mut raw).await.unwrap();
+    sqlx::query("UPDATE segments SET payloads = x'000000' WHERE first = 0").execute(&mut raw).await.unwrap();
 }
 
 #[tokio::test]

@@ -213,7 +213,26 @@ async fn an_erasure_takes_keys_out_of_their_table() {
     assert_eq!(left, 1);
 }
 
-/// Turns the tables of the views back into those of version 3.
+/// Turns the tables back into those of version 4.
+const BACK_TO_4: &str = "BEGIN;
+    CREATE TABLE payloads (first INTEGER PRIMARY KEY REFERENCES segments (first) DEFERRABLE INITIALLY DEFERRED,
+        bytes BLOB NOT NULL);
+    INSERT INTO payloads SELECT first, payloads FROM segments WHERE payloads IS NOT NULL;
+    DROP TRIGGER segments_stay; DROP TRIGGER segments_lose_nothing; DROP TRIGGER payloads_only_shrink;
+    ALTER TABLE segments DROP COLUMN payloads;
+    CREATE TRIGGER segments_stay BEFORE UPDATE ON segments
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER segments_lose_nothing BEFORE DELETE ON segments
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER payloads_only_shrink BEFORE UPDATE ON payloads
+        WHEN octet_length(NEW.bytes) >= octet_length(OLD.bytes) OR NEW.first <> OLD.first
+        BEGIN SELECT RAISE(ABORT, 'a payload can be removed but not changed'); END;
+    CREATE TRIGGER payloads_leave_a_mark BEFORE DELETE ON payloads
+        BEGIN SELECT RAISE(ABORT, 'a removed payload leaves its mark'); END;
+    UPDATE meta SET value = '4' WHERE key = 'schema';
+    COMMIT";
+
+/// Turns the tables of the views of version 4 back into those of version 3.
 const BACK_TO_3: &str = "BEGIN;
     CREATE TABLE old (
         n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, state TEXT,
@@ -247,13 +266,14 @@ const BACK_TO_2: &str = "BEGIN;
 
 #[tokio::test]
 async fn journals_of_the_versions_before_are_brought_up_to_date() {
-    for back in [&[BACK_TO_3][..], &[BACK_TO_3, BACK_TO_2]] {
+    for back in [&[BACK_TO_4][..], &[BACK_TO_4, BACK_TO_3], &[BACK_TO_4, BACK_TO_3, BACK_TO_2]] {
         let place = Place::new();
         let journal = place.open().await;
         let kinds = ["run", "alert", "action", "halt"];
         let of = |kind| (0..30).map(move |number| ViewRow { kind, ..keyed(number, "open") });
         let rows: Vec<ViewRow> = kinds.into_iter().flat_map(of).collect();
-        journal.commit(vec![with_views(0, rows.clone())]).await.unwrap();
+        journal.commit(vec![with_views(0, rows.clone()), with_payload(1), with_payload(2)]).await.unwrap();
+        journal.erase(vec![2], vec![plain(3)]).await.unwrap();
         journal.shutdown().await;
         let mut raw = raw(&place).await;
         for step in back {
@@ -268,7 +288,13 @@ async fn journals_of_the_versions_before_are_brought_up_to_date() {
             let keys = [None, Some("2".to_owned()), None];
             assert_eq!(journal.views(&ViewQuery { keys, ..query }).await.unwrap().len(), 4, "{kind}");
         }
-        journal.commit(vec![with_views(1, vec![keyed(3, "ended")])]).await.unwrap();
+        let kept = with_payload(1).payload.map(StoredPayload::Kept);
+        for (index, payload) in [(0, None), (1, kept), (2, Some(StoredPayload::Removed))] {
+            assert_eq!(journal.payload(index).await.unwrap(), payload, "{index}");
+        }
+        journal.erase(vec![1], vec![with_payload(4)]).await.unwrap();
+        assert_eq!(journal.payload(1).await.unwrap(), Some(StoredPayload::Removed));
+        journal.commit(vec![with_views(5, vec![keyed(3, "ended")])]).await.unwrap();
         journal.shutdown().await;
         place.open().await.shutdown().await;
     }
