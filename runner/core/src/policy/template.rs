@@ -10,9 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use minijinja::value::Value as Inner;
+use minijinja::value::{Enumerator, Object, Value as Inner};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
@@ -99,9 +99,21 @@ pub enum Input {
 
 /// What templates can name.
 #[derive(Debug, Clone)]
-pub struct Values {
-    names: Vec<(&'static str, Inner)>,
-    root: Inner,
+pub struct Values(Arc<Names>);
+
+/// Names that are there, and what they stand for: few, and looked at for most runs once or twice.
+#[derive(Debug, Clone)]
+struct Names(Vec<(&'static str, Inner)>);
+
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        let key = key.as_str()?;
+        self.0.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.iter().map(|(name, _)| Inner::from(*name)).collect())
+    }
 }
 
 impl Values {
@@ -122,14 +134,14 @@ impl Values {
             None => names.push(("annotations", map(&BTreeMap::new()))),
         }
         if let Some(run) = run {
-            names.push(("run", Inner::from_pairs([("id", run.as_str())])));
+            names.push(("run", Inner::from_object(Names(vec![("id", Inner::from(run.as_str()))]))));
         }
         names.extend(target.map(|target| ("target", Inner::from(target))));
-        Self::of(names)
+        Self(Arc::new(Names(names)))
     }
 
-    fn of(names: Vec<(&'static str, Inner)>) -> Self {
-        Self { root: Inner::from_pairs(names.iter().cloned()), names }
+    fn root(&self) -> Inner {
+        Inner::from_dyn_object(Arc::clone(&self.0))
     }
 
     /// The same names, and that of the target.
@@ -139,13 +151,13 @@ impl Values {
     }
 
     fn with(&self, name: &'static str, value: Inner) -> Self {
-        Self::of(self.names.iter().cloned().chain([(name, value)]).collect())
+        Self(Arc::new(Names(self.0.0.iter().cloned().chain([(name, value)]).collect())))
     }
 
     /// The one name of the probe of a group: the member that is looked at.
     #[must_use]
     pub fn of_member(member: &str) -> Self {
-        Self::of(vec![("member", Inner::from(member))])
+        Self(Arc::new(Names(vec![("member", Inner::from(member))])))
     }
 }
 
@@ -153,29 +165,26 @@ fn map(texts: &BTreeMap<String, String>) -> Inner {
     Inner::from_pairs(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
+/// What a template sees of an alert; what the alert does not say is not there.
 fn alert_value(alert: &Alert) -> Inner {
     let status = match alert.status {
         crate::alert::Status::Firing => "firing",
         crate::alert::Status::Resolved => "resolved",
     };
-    let mut pairs = vec![
-        ("fingerprint", Inner::from(alert.fingerprint.as_str())),
-        ("status", Inner::from(status)),
-        ("severity", Inner::from(alert.severity.as_str())),
-        ("source", Inner::from(alert.source.as_str())),
+    let start = alert.starts_at.map(|start| start.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+    let names = [
+        ("description", alert.description.as_deref()),
+        ("fingerprint", Some(alert.fingerprint.as_str())),
+        ("service", alert.service.as_deref()),
+        ("severity", Some(alert.severity.as_str())),
+        ("source", Some(alert.source.as_str())),
+        ("starts_at", start.as_deref()),
+        ("status", Some(status)),
+        ("target", alert.target.as_deref()),
+        ("title", alert.title.as_deref()),
     ];
-    let optional = [
-        ("title", &alert.title),
-        ("description", &alert.description),
-        ("service", &alert.service),
-        ("target", &alert.target),
-    ];
-    pairs.extend(optional.into_iter().filter_map(|(name, text)| Some((name, Inner::from(text.as_deref()?)))));
-    if let Some(start) = alert.starts_at {
-        let text = start.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
-        pairs.push(("starts_at", Inner::from(text)));
-    }
-    Inner::from_pairs(pairs)
+    let there = names.into_iter().filter_map(|(name, text)| Some((name, Inner::from(text?))));
+    Inner::from_object(Names(there.collect()))
 }
 
 impl Templates {
@@ -278,7 +287,7 @@ impl Templates {
         let compiled =
             self.environment.get_template(key).map_err(|error| self.error(key, describe(&error)))?;
         let mut output = Bounded::default();
-        match compiled.render_captured_to(values.root.clone(), &mut output) {
+        match compiled.render_captured_to(values.root(), &mut output) {
             Ok(_) => String::from_utf8(output.bytes).map_err(|error| self.error(key, error.to_string())),
             Err(_) if output.full => Err(self.error(key, format!("gives more than {OUTPUT_LIMIT} bytes"))),
             Err(error) => Err(self.error(key, self.describe_missing(&error, &compiled, values))),
@@ -298,7 +307,7 @@ impl Templates {
         let mut missing: Vec<String> = template
             .undeclared_variables(true)
             .into_iter()
-            .filter(|path| !is_there(&values.root, path) && !self.is_global(path))
+            .filter(|path| !is_there(&values.root(), path) && !self.is_global(path))
             .collect();
         missing.sort();
         if missing.is_empty() { describe(error) } else { format!("there is no {}", missing.join(", no ")) }
@@ -464,6 +473,45 @@ mod tests {
         );
         check("'{{ labels.port | int }}0'", &json!("80800"));
         check("'{{ labels.absent | default(\"-\") }}'", &json!("-"));
+    }
+
+    #[test]
+    fn an_alert_is_a_mapping_of_what_it_says() {
+        let alert = Alert {
+            id: None,
+            source: "s".to_owned(),
+            fingerprint: "f".to_owned(),
+            status: crate::alert::Status::Firing,
+            severity: crate::alert::Severity::Critical,
+            title: Some("b".to_owned()),
+            description: None,
+            service: Some("a".to_owned()),
+            target: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            starts_at: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            ends_at: None,
+            links: Vec::new(),
+            raw_digest: crate::id::Digest::of(b""),
+        };
+        let values = Values::new(&alert.labels, Some(&alert), None, None).with_target("web-7");
+        let render = |source: &str| {
+            let mut templates = Templates::new("r.yaml");
+            let template = templates.compile("target", source).unwrap();
+            templates.render(&template, &values).unwrap()
+        };
+        let names = "fingerprint service severity source starts_at status title ";
+        assert_eq!(render("{% for name in alert %}{{ name }} {% endfor %}"), names);
+        assert_eq!(
+            render("{{ alert.starts_at }} {{ alert['title'] }} {{ alert | length }}"),
+            "2026-01-02T03:04:05Z b 7"
+        );
+        assert_eq!(
+            render("{{ 'target' in alert }} {{ target }} {{ alert.target is defined }}"),
+            "False web-7 False"
+        );
+        let json: Value = serde_json::from_str(&render("{{ alert | tojson }}")).unwrap();
+        assert_eq!((&json["service"], json.as_object().unwrap().len()), (&json!("a"), 7));
     }
 
     fn fails(source: &str) -> String {
