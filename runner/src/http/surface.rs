@@ -26,7 +26,7 @@ macro_rules! surface {
                 let router = axum::Router::new();
                 pastey::paste! {
                     $(let router = $crate::http::surface::served::<$module::[<__path_ $handler>], _, _, _>(
-                        router, $module::$handler,
+                        router, &$module::$handler,
                     );)+
                 }
                 router
@@ -39,7 +39,7 @@ pub(super) use surface;
 /// A router that also serves a handler where its description `P` says.
 pub(super) fn served<P: utoipa::Path, H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(
     router: Router<S>,
-    handler: H,
+    handler: &H,
 ) -> Router<S> {
     let at = P::path();
     let methods = P::methods();
