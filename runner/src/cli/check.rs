@@ -283,6 +283,21 @@ fn inputs(policies: &Policies, plugin: &str, schema: &InputSchema) -> Vec<Proble
     refused.collect()
 }
 
+/// Schemas of installed plugins' inputs that are none for this version of the program. A start leaves them to the first
+/// input, since they were right when the plugins were installed.
+fn schemas(config: &Config, trust: &TrustPolicy) -> Vec<Problem> {
+    let registry = Registry::at(config.plugins.clone());
+    // What cannot be opened is told already.
+    let Ok(opening) = registry.opening(trust, Clock::machine().now()) else { return Vec::new() };
+    opening.go_on();
+    let wrong = opening.finish().into_iter().filter_map(|(name, opened)| {
+        let problem = opened.ok()?.manifest().input.problem()?;
+        let place = config.plugins.join(&name).display().to_string();
+        Some(Problem::error(&place, Position::START, format!("the schema of its input: {problem}")))
+    });
+    wrong.collect()
+}
+
 /// Errors are the data; warnings go beside it and leave the exit code alone.
 fn print(problems: &[Problem], output: &Output) {
     if output.is_json() {
@@ -359,6 +374,8 @@ pub(super) async fn run(path: &Path, output: &Output) -> Done {
                 output.note(&format!("gates and plugins are not measured by the journal: {failure}"));
                 Vec::new()
             });
+            let found: Vec<Problem> =
+                found.into_iter().chain(schemas(&checked.rules.config, &checked.trust)).collect();
             let failed = found.iter().any(Problem::is_error);
             (found.into_iter().chain(checked.warnings).collect(), failed)
         }

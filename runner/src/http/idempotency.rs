@@ -107,7 +107,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The middleware over all routes but those of deliveries; requests without the header pass untouched.
+/// The middleware over all handlers but those of deliveries; requests without the header pass untouched.
 pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some(key) = request.headers().get("idempotency-key").cloned() else { return next.run(request).await };
     // Who has no good token is refused by the route itself, and leaves nothing in the store.

@@ -216,18 +216,14 @@ pub(super) async fn prepare_schema(
     let failed = || JournalError::database("prepare the journal's tables");
     let there: Vec<String> =
         sqlx::query_scalar(sql::TABLES_THERE).fetch_all(&mut *connection).await.map_err(failed())?;
-    if there.is_empty() {
+    let is_there = |table: &str| there.iter().any(|name| name == table);
+    if !is_there("meta") {
         sqlx::raw_sql(sql::SCHEMA).execute(&mut *connection).await.map_err(failed())?;
     }
-    if there.len() <= sql::LATER.len() {
+    if !sql::LATER.into_iter().all(is_there) {
         sqlx::raw_sql(sql::LATER_TABLES).execute(&mut *connection).await.map_err(failed())?;
     }
-    let mut meta = read_meta(connection).await?;
-    while let Some(upgrade) = meta.get("schema").and_then(|version| sql::upgrade(version)) {
-        tracing::info!("bringing the journal's tables up to date");
-        sqlx::raw_sql(upgrade).execute(&mut *connection).await.map_err(failed())?;
-        meta = read_meta(connection).await?;
-    }
+    let meta = bring_up_to_date(connection).await?;
     let dir = || dir.to_owned();
     for (key, expected) in [("schema", sql::SCHEMA_VERSION), ("origin", origin)] {
         match meta.get(key).cloned() {
@@ -243,6 +239,21 @@ pub(super) async fn prepare_schema(
                 return Err(JournalError::Origin { dir: dir(), found, expected: expected.to_owned() });
             }
         }
+    }
+    Ok(meta)
+}
+
+/// Brings the tables of older versions up to date, a version at a time. What is moved is overwritten where it stood, so
+/// that no payload can be found there once it is removed.
+async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<Meta, JournalError> {
+    let mut meta = read_meta(connection).await?;
+    while let Some(upgrade) = meta.get("schema").and_then(|version| sql::upgrade(version)) {
+        tracing::info!("bringing the journal's tables up to date: this writes all of it once");
+        for text in [sql::OVERWRITE_ON, upgrade, sql::OVERWRITE_OFF, sql::EMPTY_WAL] {
+            let done = sqlx::raw_sql(text).execute(&mut *connection).await;
+            done.map_err(JournalError::database("bring the journal's tables up to date"))?;
+        }
+        meta = read_meta(connection).await?;
     }
     Ok(meta)
 }

@@ -229,7 +229,8 @@ impl Journal {
             text.push(";");
         }
         let mut reader = self.reader().await?;
-        let read = answers(&mut reader, text.build(), queries).await;
+        // Several are asked for together when the daemon starts, and not again.
+        let read = answers(&mut reader, text.build().persistent(queries.len() == 1), queries).await;
         give_back(reader).await;
         read.map_err(JournalError::database("list a view"))
     }

@@ -111,7 +111,8 @@ macro_rules! take_views_from {
 /// The triggers of the table of segments: its payloads alone can be made less.
 macro_rules! segments_stay {
     () => {
-        "CREATE TRIGGER segments_stay BEFORE UPDATE OF first, leaves ON segments
+        "CREATE TRIGGER segments_stay BEFORE UPDATE ON segments
+        WHEN NEW.first IS NOT OLD.first OR NEW.leaves IS NOT OLD.leaves
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
     CREATE TRIGGER segments_lose_nothing BEFORE DELETE ON segments
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
@@ -199,7 +200,7 @@ const TO_5: &str = concat!(
 "
 );
 
-/// The names of [`LATER_TABLES`], among those that [`TABLES_THERE`] looks for.
+/// The names of [`LATER_TABLES`].
 pub(super) const LATER: [&str; 2] = ["requests", "token_uses"];
 /// Tables that older journals of this version do not have yet. What an older program does not know, it leaves alone.
 pub(super) const LATER_TABLES: &str = "
@@ -211,9 +212,8 @@ pub(super) const LATER_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS token_uses (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
-/// Which are there of the first table and [`LATER_TABLES`]. SQLite: `sqlite_master`.
-pub(super) const TABLES_THERE: &str = "SELECT name FROM sqlite_master
-    WHERE type = 'table' AND name IN ('meta', 'requests', 'token_uses') ORDER BY name";
+/// SQLite: `sqlite_master`.
+pub(super) const TABLES_THERE: &str = "SELECT name FROM sqlite_master WHERE type = 'table'";
 pub(super) const META: &str = "SELECT key, value FROM meta";
 pub(super) const PUT_META: &str =
     "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
@@ -250,6 +250,8 @@ pub(super) const PUT_CHECKPOINT: &str = "BEGIN IMMEDIATE;
 /// A write that changes nothing but has to reach the disk.
 pub(super) const PROBE: &str = "INSERT INTO meta (key, value) VALUES ('probe', '0')
     ON CONFLICT (key) DO UPDATE SET value = CASE meta.value WHEN '0' THEN '1' ELSE '0' END";
+/// SQLite: folds the write-ahead log, and gives back the room that it took.
+pub(super) const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// SQLite: folds the write-ahead log into the database file.
 pub(super) const FOLD_WAL: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 

@@ -165,6 +165,9 @@ impl Told {
     }
 }
 
+/// Of how many plugins the ended runs are read at once.
+const PLUGINS_AT_ONCE: usize = 16;
+
 /// Counts for the plugins what their runs came to since they moved last: the moves that come of it now.
 ///
 /// # Errors
@@ -177,27 +180,26 @@ pub async fn catch_up(
 ) -> Result<Vec<(PluginRecord, Move)>, ReadError> {
     let earliest = duration::before(now, settings.within);
     let mut told = Vec::new();
-    let plugins: Vec<&PluginRecord> = records.values().collect();
     // More of each than a page never count.
     let of_plugin = |plugin: &&PluginRecord| ViewQuery {
         keys: [None, Some(plugin.name.clone()), None],
         ..newest(views::ACTION, None)
     };
-    let mut queries: Vec<ViewQuery> = plugins.iter().map(of_plugin).collect();
-    queries.push(newest(views::INTERVENTION, None));
-    let mut found = journal.views_at_once(&queries).await?;
-    let interventions = found.pop().unwrap_or_default();
-    for (plugin, actions) in plugins.into_iter().zip(found) {
-        let earliest = earliest.max(plugin.installed_at);
-        for row in actions {
-            let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
-            if action.at < earliest {
-                break;
+    let plugins: Vec<&PluginRecord> = records.values().collect();
+    for plugins in plugins.chunks(PLUGINS_AT_ONCE) {
+        let queries: Vec<ViewQuery> = plugins.iter().map(of_plugin).collect();
+        for (plugin, actions) in plugins.iter().zip(journal.views_at_once(&queries).await?) {
+            let earliest = earliest.max(plugin.installed_at);
+            for row in actions {
+                let action: Action = views::read(&row.doc).map_err(ReadError::Row)?;
+                if action.at < earliest {
+                    break;
+                }
+                told.push(Told::Ended(action));
             }
-            told.push(Told::Ended(action));
         }
     }
-    for row in interventions {
+    for row in journal.views(&newest(views::INTERVENTION, None)).await? {
         let record: InterventionRecord = views::read(&row.doc).map_err(ReadError::Row)?;
         if record.at < earliest {
             break;

@@ -151,7 +151,8 @@ impl Values {
     }
 
     fn with(&self, name: &'static str, value: Inner) -> Self {
-        Self(Arc::new(Names(self.0.0.iter().cloned().chain([(name, value)]).collect())))
+        let others = self.0.0.iter().filter(|(known, _)| *known != name).cloned();
+        Self(Arc::new(Names(others.chain([(name, value)]).collect())))
     }
 
     /// The one name of the probe of a group: the member that is looked at.

@@ -175,6 +175,8 @@ async fn the_database_refuses_changes_to_entries() {
         "UPDATE segments SET leaves = x'00' WHERE first = 0",
         "DELETE FROM segments WHERE first = 0",
         "UPDATE segments SET first = 1000 WHERE first = 0",
+        "UPDATE segments SET rowid = 1000 WHERE first = 0",
+        "UPDATE segments SET _rowid_ = 1000, payloads = x'' WHERE first = 0",
         "UPDATE segments SET payloads = payloads || x'00' WHERE first = 0",
         "UPDATE segments SET payloads = zeroblob(length(payloads)) WHERE first = 0",
         "UPDATE segments SET payloads = NULL WHERE first = 0",

@@ -296,6 +296,10 @@ async fn journals_of_the_versions_before_are_brought_up_to_date() {
         assert_eq!(journal.payload(1).await.unwrap(), Some(StoredPayload::Removed));
         journal.commit(vec![with_views(5, vec![keyed(3, "ended")])]).await.unwrap();
         journal.shutdown().await;
+        let database = std::fs::read(place.data().join(DATABASE_FILE)).unwrap();
+        let holds = |text: &str| database.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        let found = ["outside text 1", "outside text 2", "outside text 4"].map(holds);
+        assert_eq!(found, [false, false, true], "what was removed is gone where it stood before, too");
         place.open().await.shutdown().await;
     }
 }

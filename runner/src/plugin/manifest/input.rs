@@ -50,6 +50,12 @@ impl InputSchema {
         Self::compiled_before(Value::Bool(true))
     }
 
+    /// What is wrong with the schema, if anything is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.validator().err()
+    }
+
     fn validator(&self) -> Result<&Validator, String> {
         self.compiled.get_or_init(|| compile(&self.schema)).as_ref().map_err(Clone::clone)
     }
