@@ -21,6 +21,13 @@ use super::reader::Reader;
 /// The schema that this version decides by.
 pub const SCHEMA: &str = include_str!("../../../../policies/schema.cedarschema");
 
+/// Its parts for each file ([`schema`]) in Cedar's JSON: they are read for every start, and the text would want a
+/// grammar made for it first. A test holds them against the text.
+const PARTS: [(&str, &str); 2] = [
+    (super::guardrails::FILE, include_str!("cedar/guardrails.schema.json")),
+    (super::people::FILE, include_str!("cedar/people.schema.json")),
+];
+
 /// The most policies of one file.
 const MOST_POLICIES: usize = 2_000;
 
@@ -343,12 +350,8 @@ fn about(policy: &Policy) -> Vec<EntityUid> {
 /// # Errors
 /// Only if the program was built with a broken schema.
 pub(super) fn schema(file: &str) -> Result<Schema, Problem> {
-    let mut sections = SCHEMA.split("\n// ---- ");
-    let common = sections.next().unwrap_or_default();
-    let own = sections.find_map(|section| section.strip_prefix(file)).and_then(|rest| rest.split_once('\n'));
-    let text = format!("{common}\n{}", own.map_or("", |(_, text)| text));
-    Schema::from_cedarschema_str(&text)
-        .map(|(schema, _)| schema)
+    let part = PARTS.iter().find(|(of, _)| *of == file).map_or("{}", |(_, part)| part);
+    Schema::from_json_str(part)
         .map_err(|error| Problem::error("schema.cedarschema", Position::START, error.to_string()))
 }
 
@@ -413,5 +416,31 @@ impl Rules {
             set.words = None;
         }
         wide
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cedar_policy::SchemaFragment;
+
+    use super::*;
+
+    /// The part of the text for one file.
+    fn part(file: &str) -> String {
+        let mut sections = SCHEMA.split("\n// ---- ");
+        let common = sections.next().unwrap();
+        let own = sections.find_map(|section| section.strip_prefix(file)).unwrap();
+        format!("{common}\n{}", own.split_once('\n').unwrap().1)
+    }
+
+    #[test]
+    fn the_parts_of_the_schema_are_those_of_its_text() {
+        for (file, json) in PARTS {
+            let (fragment, _) = SchemaFragment::from_cedarschema_str(&part(file)).unwrap();
+            let expected = fragment.to_json_value().unwrap();
+            let found: serde_json::Value = serde_json::from_str(json).unwrap();
+            let text = serde_json::to_string_pretty(&expected).unwrap();
+            assert!(found == expected, "the part of the schema for {file} is to be:\n{text}\n");
+        }
     }
 }
