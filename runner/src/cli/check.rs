@@ -39,8 +39,22 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Reads and checks everything; all problems at once.
+/// When the schemas of installed plugins' inputs are compiled. They were right when the plugins were installed, which a
+/// later version of this program may see otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schemas {
+    /// Now.
+    Now,
+    /// With the first input.
+    WhenNeeded,
+}
+
+/// Reads and checks everything that a start needs; all problems at once.
 pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
+    read(path, Schemas::WhenNeeded)
+}
+
+fn read(path: &Path, schemas: Schemas) -> Result<Checked, Vec<Problem>> {
     let config = Config::load(path).map_err(|problems| with_policies(path, problems))?;
     let mut problems = Vec::new();
     let mut warnings = config.warnings.clone();
@@ -74,7 +88,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
     };
     if let Some(policies) = &policies {
         note(of_policies(policies));
-        note(plugins(&config, policies, &opened));
+        note(plugins(&config, policies, &opened, schemas));
         note(check_groups(policies.routing().runbooks(), &config.groups));
     }
     let people_keys = people_keys(&config).unwrap_or_else(|found| {
@@ -233,7 +247,7 @@ type PoliciesRead = Result<(Policies, Digest), Vec<Problem>>;
 type PluginsOpened = Result<Vec<(String, Opened)>, RegistryError>;
 
 /// What is wrong with installed plugins, their grants, and runbooks that name others.
-fn plugins(config: &Config, policies: &Policies, opened: &PluginsOpened) -> Vec<Problem> {
+fn plugins(config: &Config, policies: &Policies, opened: &PluginsOpened, schemas: Schemas) -> Vec<Problem> {
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => return vec![config.problem(Position::START, format!("plugins: {}", chain(error)))],
@@ -258,7 +272,12 @@ fn plugins(config: &Config, policies: &Policies, opened: &PluginsOpened) -> Vec<
                 {
                     problems.push(config.problem(grant.at, format!("grants.{name}: {error}")));
                 }
-                problems.extend(inputs(policies, name, &verified.manifest().input));
+                let input = &verified.manifest().input;
+                if let (Schemas::Now, Some(wrong)) = (schemas, input.problem()) {
+                    let place = place.display().to_string();
+                    problems.push(Problem::error(&place, Position::START, format!("input schema: {wrong}")));
+                }
+                problems.extend(inputs(policies, name, input));
                 if !verified.interface().exports_plugin("undo") {
                     without_undo.insert(name.to_owned());
                 }
@@ -281,21 +300,6 @@ fn inputs(policies: &Policies, plugin: &str, schema: &InputSchema) -> Vec<Proble
         Some(Problem::error(&runbook.file, step.at, format!("step of plugin {plugin:?}: {error}")))
     });
     refused.collect()
-}
-
-/// Schemas of installed plugins' inputs that are none for this version of the program. A start leaves them to the first
-/// input, since they were right when the plugins were installed.
-fn schemas(config: &Config, trust: &TrustPolicy) -> Vec<Problem> {
-    let registry = Registry::at(config.plugins.clone());
-    // What cannot be opened is told already.
-    let Ok(opening) = registry.opening(trust, Clock::machine().now()) else { return Vec::new() };
-    opening.go_on();
-    let wrong = opening.finish().into_iter().filter_map(|(name, opened)| {
-        let problem = opened.ok()?.manifest().input.problem()?;
-        let place = config.plugins.join(&name).display().to_string();
-        Some(Problem::error(&place, Position::START, format!("the schema of its input: {problem}")))
-    });
-    wrong.collect()
 }
 
 /// Errors are the data; warnings go beside it and leave the exit code alone.
@@ -368,14 +372,12 @@ async fn told_by_journal(
 
 pub(super) async fn run(path: &Path, output: &Output) -> Done {
     local::must_exist(path)?;
-    let (problems, failed) = match load(path) {
+    let (problems, failed) = match read(path, Schemas::Now) {
         Ok(checked) => {
             let found = by_journal(&checked.rules, &checked.trust).await.unwrap_or_else(|failure| {
                 output.note(&format!("gates and plugins are not measured by the journal: {failure}"));
                 Vec::new()
             });
-            let found: Vec<Problem> =
-                found.into_iter().chain(schemas(&checked.rules.config, &checked.trust)).collect();
             let failed = found.iter().any(Problem::is_error);
             (found.into_iter().chain(checked.warnings).collect(), failed)
         }

@@ -115,15 +115,15 @@ surface! {
     );
 
     /// What senders deliver to: bodies are limited by their sources.
-    fn deliveries:
+    routes deliveries:
         alerts::receive, alerts::receive_with_token, alerts::receive_alertmanager_api;
 
     /// What takes plugins.
-    fn uploads:
+    routes uploads:
         plugins::list, plugins::install, plugins::show, plugins::reinstate, plugins::revoke, plugins::run;
 
     /// All the rest.
-    fn others:
+    routes others:
         alerts::list, alerts::show, alerts::why,
         runs::list, runs::start, runs::show, runs::journal, runs::plan, runs::why, runs::approvals, runs::approve,
         runs::reject, runs::cancel, runs::settle,

@@ -13,7 +13,7 @@ use utoipa::openapi::path::HttpMethod;
 macro_rules! surface {
     (
         $(#[$of_api:meta])* struct $api:ident = info($($info:tt)*);
-        $($(#[$of_group:meta])* fn $group:ident: $($module:ident::$handler:ident),+;)+
+        $($(#[$of_group:meta])* routes $group:ident: $($module:ident::$handler:ident),+;)+
     ) => {
         $(#[$of_api])*
         #[derive(utoipa::OpenApi)]

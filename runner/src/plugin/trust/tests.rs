@@ -1,8 +1,9 @@
 use ed25519_dalek::SigningKey;
 
 use super::*;
+use crate::plugin::component::embed_manifest;
 use crate::plugin::dsse;
-use crate::plugin::testing::{key, now, plugin, policy, signed};
+use crate::plugin::testing::{key, manifest_text, now, plugin, policy, signed};
 
 fn outcome(
     component: &[u8],
@@ -197,4 +198,22 @@ fn whose_a_key_is_is_said_by_the_operator_alone() {
     assert_eq!(persons(&trusted), expected(&["ada"]));
     trusted.keys[0].person = Some("ben".to_owned());
     assert_eq!(persons(&trusted), expected(&["ada", "ben"]));
+}
+
+#[test]
+fn a_schema_is_compiled_before_a_plugin_is_installed_and_not_again_before_it_is_needed() {
+    let good = plugin("p", 1);
+    let text = format!("{}[input]\ntype = \"strng\"\n", manifest_text("p", 1, &["http"]));
+    let bytes = Bytes::from(embed_manifest(&good, text.as_bytes()).unwrap());
+    let envelope = forged(&good, &key(1), |statement| {
+        statement.subject[0].digest.sha256 = Digest::of(&bytes).hex();
+        statement.predicate.manifest_sha256 = Digest::of(text.as_bytes()).hex();
+    });
+    refused(&bytes, &envelope, &policy(&[&key(1)], 1), "component");
+    let candidate = Candidate { file: "p.wasm", component: &bytes, envelope: &envelope };
+    let floor = Floor { release: 1, digest: Digest::of(&bytes), allowed: None };
+    let again = verify_again(&candidate, &policy(&[&key(1)], 1), &floor, now()).unwrap();
+    let input = &again.manifest().input;
+    assert!(input.problem().unwrap().contains("strng"), "{:?}", input.problem());
+    input.check(&serde_json::json!({})).unwrap_err();
 }
